@@ -1,0 +1,44 @@
+"""Errors that a user can act on: what was found, where, what was expected, what to type next."""
+
+
+class NtvepError(Exception):
+    """Base of every error that the command line prints as one paragraph, without a traceback.
+
+    ``exit_status`` is what the process ends with when this error reaches the command line.
+    """
+
+    exit_status = 1
+
+
+class InputError(NtvepError):
+    """A file that the user gave cannot be used as it is (missing, damaged, not what it says)."""
+
+
+class ReferenceMismatchError(InputError):
+    """The variants and the reference do not belong to the same assembly."""
+
+
+class ModelError(NtvepError):
+    """A checkpoint is missing, incomplete, or not a Nucleotide Transformer."""
+
+
+class ConfigError(NtvepError):
+    """An option or a configuration key has a value that cannot be used."""
+
+    exit_status = 2
+
+
+class OutputError(NtvepError):
+    """An output cannot be written where it was asked for."""
+
+
+class UnscoredError(NtvepError):
+    """``--strict`` was asked for and some alleles have no score."""
+
+    exit_status = 3
+
+
+class NumericalFailureError(NtvepError):
+    """The model returned NaN or infinity for some alleles; they carry the status, not a number."""
+
+    exit_status = 4

@@ -1,0 +1,185 @@
+"""ALLELES and SCORES: every column once, with dtype, unit and meaning; checked at each boundary."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import polars as pl
+
+
+class Status(StrEnum):
+    """Why an allele has scores (``ok``) or has none. One per allele, never a silent blank."""
+
+    OK = "ok"
+    REF_MISMATCH = "ref_mismatch"
+    CONTIG_NOT_IN_REFERENCE = "contig_not_in_reference"
+    POSITION_OUT_OF_RANGE = "position_out_of_range"
+    AT_CONTIG_END = "at_contig_end"
+    SYMBOLIC_ALLELE = "symbolic_allele"
+    BREAKEND = "breakend"
+    SPANNING_DELETION = "spanning_deletion"
+    NO_ALT = "no_alt"
+    AMBIGUOUS_BASE = "ambiguous_base"
+    N_IN_VARIANT_TOKEN = "n_in_variant_token"
+    TOO_MANY_N = "too_many_n"
+    ALLELE_TOO_LONG = "allele_too_long"
+    SAME_AS_REF = "same_as_ref"
+    NUMERICAL_FAILURE = "numerical_failure"
+
+
+STATUS_MEANING: Mapping[Status, str] = {
+    Status.OK: "scored",
+    Status.REF_MISMATCH: "REF is not what the reference has at this place",
+    Status.CONTIG_NOT_IN_REFERENCE: "the reference has no contig of this name, nor an alias of it",
+    Status.POSITION_OUT_OF_RANGE: "the place lies outside the contig, or outside the slice given of it",
+    Status.AT_CONTIG_END: "no window of whole 6-mers holds the change",
+    Status.SYMBOLIC_ALLELE: "a symbolic ALT such as <DEL> has no sequence",
+    Status.BREAKEND: "a breakend has no single ALT sequence",
+    Status.SPANNING_DELETION: "ALT is *: the place is deleted by another record",
+    Status.NO_ALT: "ALT is missing (., <*> or <NON_REF>)",
+    Status.AMBIGUOUS_BASE: "REF or ALT holds a letter other than A, C, G, T",
+    Status.N_IN_VARIANT_TOKEN: "an N beside the change breaks its 6-mer into single bases",
+    Status.TOO_MANY_N: "too much of the window is N",
+    Status.ALLELE_TOO_LONG: "more bases change than --max-allele-bases allows",
+    Status.SAME_AS_REF: "ALT equals REF",
+    Status.NUMERICAL_FAILURE: "the model gave NaN or infinity",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: its name, dtype, unit and meaning.
+
+    ``vcf`` is the INFO key that carries a score in an annotated VCF.
+    """
+
+    name: str
+    dtype: pl.DataType
+    unit: str
+    meaning: str
+    nullable: bool = False
+    vcf: str = ""
+
+
+STATUS_DTYPE = pl.Enum([status.value for status in Status])
+
+KEY = (
+    Column("record", pl.UInt32(), "count", "number of the record in the input, from 0"),
+    # 16 bits, not 8: records with more than 255 ALT alleles exist (short tandem repeats).
+    Column("allele", pl.UInt16(), "count", "number of the ALT allele in its record, from 1"),
+    Column("chrom", pl.String(), "", "contig, as the input spells it"),
+    Column("pos", pl.Int64(), "bases, 1-based", "POS of the record"),
+    Column("ref", pl.String(), "", "REF of the record, as the input spells it"),
+    Column("alt", pl.String(), "", "this ALT allele, as the input spells it"),
+)
+ALLELES = (*KEY, Column("status", STATUS_DTYPE, "", "ok, or why this allele cannot be scored"))
+
+_POOLED = {
+    "cosine_distance": ("COS", "1 - cos(e_ref, e_alt) of the pooled embeddings, from 0 to 2"),
+    "l1": ("L1", "sum of absolute differences of the pooled embeddings e_ref, e_alt"),
+    "l2": ("L2", "Euclidean distance of the pooled embeddings e_ref, e_alt"),
+    "dot": ("DOT", "dot product of the pooled embeddings e_ref, e_alt (not a distance)"),
+}
+
+
+def _score(name: str, key: str, unit: str, meaning: str) -> Column:
+    return Column(name, pl.Float64(), unit, meaning, nullable=True, vcf=f"NTVEP_{key}")
+
+
+SCORE_COLUMNS: Mapping[str, Column] = {
+    column.name: column
+    for column in (
+        _score(
+            "llr",
+            "LLR",
+            "nats",
+            "masked log-likelihood ratio: log P(ALT tokens) - log P(REF tokens), each with the "
+            "changed tokens masked; negative = ALT less likely than REF",
+        ),
+        _score(
+            "llr_marginal",
+            "LLR_MARGINAL",
+            "nats",
+            "SNV: log P(ALT base) - log P(REF base) at the changed place, summed over the 6-mers "
+            "with that base there, token masked; negative = ALT less likely",
+        ),
+        _score(
+            "llr_unmasked",
+            "LLR_UNMASKED",
+            "nats",
+            "SNV, MNV: log P(ALT tokens) - log P(REF tokens) given the unmasked reference window "
+            "(wild-type marginal); negative = ALT less likely",
+        ),
+        _score(
+            "pll_delta",
+            "PLL_DELTA",
+            "nats",
+            "sum of log P(token) over the unmasked ALT window minus the same over the REF window; "
+            "negative = ALT less likely",
+        ),
+        _score(
+            "entropy",
+            "ENTROPY",
+            "nats",
+            "entropy of the model's prediction at the first changed token, masked, reference "
+            "window; high = the model knows little here",
+        ),
+        *(
+            _score(f"{name}{suffix}", f"{key}{suffix.upper()}", "", meaning)
+            for suffix in ("", "_token")
+            for name, (key, meaning) in _POOLED.items()
+        ),
+    )
+}
+SCORE_NAMES = tuple(SCORE_COLUMNS)
+FRAMESHIFTED = Column(
+    "frameshifted",
+    pl.Boolean(),
+    "",
+    "the length change is not a multiple of 6: every token behind the change differs",
+    nullable=True,
+    vcf="NTVEP_FRAMESHIFTED",
+)
+STATUS_VCF = "NTVEP_STATUS"
+
+
+def sd_column(name: str) -> Column:
+    """The column that holds the spread of a score between its views."""
+    column = SCORE_COLUMNS[name]
+    return Column(
+        f"{name}_sd",
+        pl.Float64(),
+        column.unit,
+        f"sample standard deviation of {name} between views",
+        nullable=True,
+        vcf=f"{column.vcf}_SD",
+    )
+
+
+def score_schema(names: Sequence[str], with_sd: bool) -> tuple[Column, ...]:
+    """The columns of a SCORES table that holds the scores ``names``, in the order of the table."""
+    scores = [SCORE_COLUMNS[name] for name in names]
+    spread = [sd_column(name) for name in names] if with_sd else []
+    return (*ALLELES, *scores, *spread, FRAMESHIFTED)
+
+
+def check(table: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
+    """Return ``table`` if it has exactly ``columns``, with their dtypes and without stray nulls.
+
+    Where the table has a status, nullable columns must be null in every row whose status is not ``ok``.
+
+    Raises:
+        ValueError: names, dtypes or nulls differ. This is a fault of ours, not of the input.
+    """
+    expected = {column.name: column.dtype for column in columns}
+    if dict(table.schema) != expected or table.columns != list(expected):
+        raise ValueError(f"table has columns {dict(table.schema)}, expected {expected}")
+    for column in columns:
+        if not column.nullable and table[column.name].null_count():
+            raise ValueError(f"column {column.name} has {table[column.name].null_count()} nulls")
+    scored = [column.name for column in columns if column.nullable]
+    if scored:
+        unscored = table.filter(pl.col("status") != Status.OK)
+        if sum(unscored.select(scored).null_count().row(0)) != unscored.height * len(scored):
+            raise ValueError("an allele without status ok has a score")
+    return table
