@@ -1,0 +1,1 @@
+"""tokens -> log-probabilities and embeddings: the only room that imports torch and transformers."""

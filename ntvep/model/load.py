@@ -1,0 +1,221 @@
+"""checkpoint folder -> model in memory: reads the published Hugging Face layout, safetensors only."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ntvep.errors import ModelError
+from ntvep.model.nt import Architecture, NucleotideTransformer
+
+# Published checkpoints hold these beside the model; they are known, and not used.
+_UNUSED = (
+    re.compile(r"esm\.contact_head\.regression\.(weight|bias)"),
+    re.compile(r"esm\.embeddings\.position_ids"),
+    re.compile(r"esm\.encoder\.layer\.\d+\.attention\.self\.rotary_embeddings\.inv_freq"),
+)
+_UNUSED_WITH_ROTARY = re.compile(r"esm\.embeddings\.position_embeddings\.weight")
+
+# Our parameter names -> the published ones, "{i}" being the number of the layer.
+_MODEL_KEYS = {
+    "words.weight": "esm.embeddings.word_embeddings.weight",
+    "positions.weight": "esm.embeddings.position_embeddings.weight",
+    "norm_before": "esm.embeddings.layer_norm",
+    "final_norm": "esm.encoder.emb_layer_norm_after",
+    "head.dense": "lm_head.dense",
+    "head.norm": "lm_head.layer_norm",
+    "head.decoder.weight": "lm_head.decoder.weight",
+    "head.decoder.bias": "lm_head.bias",
+}
+_LAYER_KEYS = {
+    "attention_norm": "attention.LayerNorm",
+    "attention_out": "attention.output.dense",
+    "ffn_norm": "LayerNorm",
+    "ffn_in": "intermediate.dense",
+    "ffn_out": "output.dense",
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint folder that has been read and found whole.
+
+    Attributes:
+        folder: where it lies.
+        arch: its architecture.
+        tokens: the token strings of vocab.txt; a token's place is its id.
+        weights_sha256: of the safetensors file, or of the sorted shards' digests.
+        parameters: number of parameters that the model uses.
+    """
+
+    folder: Path
+    arch: Architecture
+    tokens: tuple[str, ...]
+    weights_sha256: str
+    parameters: int
+
+
+def published_keys(name: str) -> tuple[str, ...]:
+    """The published names of one of our parameters: three for the joined q, k, v, else one."""
+    if match := re.fullmatch(r"blocks\.(\d+)\.(\w+)\.(weight|bias)", name):
+        layer, part, kind = match.groups()
+        prefix = f"esm.encoder.layer.{layer}."
+        if part == "qkv":
+            return tuple(f"{prefix}attention.self.{p}.{kind}" for p in ("query", "key", "value"))
+        return (f"{prefix}{_LAYER_KEYS[part]}.{kind}",)
+    if name in _MODEL_KEYS:
+        return (_MODEL_KEYS[name],)
+    module, _, kind = name.rpartition(".")
+    return (f"{_MODEL_KEYS[module]}.{kind}",)
+
+
+def read_checkpoint(folder: Path) -> tuple[Checkpoint, NucleotideTransformer]:
+    """Read a checkpoint in float32 on the CPU.
+
+    Raises:
+        ModelError: a file is missing or damaged, a weight is missing, unexpected, of the wrong
+            shape or not finite, or the vocabulary does not fit the model.
+    """
+    config = _read_config(folder)
+    tokens = _read_vocabulary(folder)
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError(_no_weights(folder))
+    shapes = _read_shapes(files)
+    ffn_in = shapes.get("esm.encoder.layer.0.intermediate.dense.weight", (0, 0))
+    try:
+        arch = Architecture.from_config(config, gated=ffn_in[0] == 2 * config["intermediate_size"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelError(
+            f"{folder / 'config.json'}: {error!s}; expected the config.json of a Nucleotide "
+            "Transformer (v1 or v2) as published on the Hugging Face hub"
+        ) from error
+    if not arch.vocab_size <= len(tokens):
+        raise ModelError(
+            f"{folder / 'vocab.txt'}: {len(tokens)} tokens, but the model has "
+            f"{arch.vocab_size}; the folder mixes two checkpoints"
+        )
+    with torch.device("meta"):
+        model = NucleotideTransformer(arch)
+    _check_keys(folder, model, shapes)
+    model.load_state_dict(_read_state(folder, files, model), strict=True, assign=True)
+    model.requires_grad_(False).eval()
+    parameters = sum(p.numel() for p in model.parameters())
+    # Ids behind the model's rows (v1's <eos>, <bos>) cannot be given to it.
+    known = tokens[: arch.vocab_size]
+    return Checkpoint(folder, arch, known, weights_sha256(files), parameters), model
+
+
+def weights_sha256(files: Iterable[Path]) -> str:
+    """sha256 of one weights file; of several shards, the sha256 of their hex digests in order."""
+    digests = []
+    for path in files:
+        with path.open("rb") as handle:
+            digests.append(hashlib.file_digest(handle, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{folder}: no config.json; expected a checkpoint folder in Hugging Face layout "
+            "(config.json, vocab.txt, model.safetensors). Get one with: ntvep model fetch "
+            "InstaDeepAI/nucleotide-transformer-500m-human-ref"
+        ) from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path}: not valid JSON ({error}); fetch the model again") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{path}: expected a JSON object")
+    return config
+
+
+def _read_vocabulary(folder: Path) -> tuple[str, ...]:
+    path = folder / "vocab.txt"
+    try:
+        return tuple(path.read_text("utf-8").splitlines())
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{folder}: no vocab.txt, so token ids are unknown; fetch the model again with: "
+            "ntvep model fetch ID"
+        ) from error
+
+
+def _no_weights(folder: Path) -> str:
+    if (folder / "pytorch_model.bin").exists():
+        return (
+            f"{folder}: only pytorch_model.bin, a pickle; weights are read from safetensors alone. "
+            f"Convert it once with: ntvep model fetch {folder}"
+        )
+    return f"{folder}: no *.safetensors file; fetch the model again with: ntvep model fetch ID"
+
+
+def _read_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in files:
+        try:
+            with safe_open(path, "pt") as handle:
+                for key in handle.keys():  # noqa: SIM118 (not a dict)
+                    shapes[key] = tuple(handle.get_slice(key).get_shape())
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"{path}: not a whole safetensors file ({error}); fetch the model again"
+            ) from error
+    return shapes
+
+
+def _check_keys(
+    folder: Path, model: NucleotideTransformer, shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    expected: dict[str, tuple[int, ...]] = {}
+    for name, parameter in model.named_parameters():
+        keys = published_keys(name)
+        shape = (parameter.shape[0] // len(keys), *parameter.shape[1:])
+        expected |= dict.fromkeys(keys, shape)
+    unused = (*_UNUSED, *(() if model.arch.learned_positions else (_UNUSED_WITH_ROTARY,)))
+    missing = sorted(expected.keys() - shapes.keys())
+    extra = sorted(
+        key
+        for key in shapes.keys() - expected.keys()
+        if not any(pattern.fullmatch(key) for pattern in unused)
+    )
+    wrong = sorted(key for key in expected.keys() & shapes.keys() if expected[key] != shapes[key])
+    problems = [
+        f"{len(keys)} {what} weights (first: {keys[0]})"
+        for what, keys in (("missing", missing), ("unexpected", extra))
+        if keys
+    ]
+    problems += [f"{key} has shape {shapes[key]}, config.json says {expected[key]}" for key in wrong[:1]]
+    if problems:
+        raise ModelError(
+            f"{folder}: weights and config.json do not describe the same Nucleotide Transformer: "
+            f"{'; '.join(problems)}"
+        )
+
+
+def _read_state(
+    folder: Path, files: Iterable[Path], model: NucleotideTransformer
+) -> dict[str, Tensor]:
+    published: dict[str, Tensor] = {}
+    wanted = {name: published_keys(name) for name, _ in model.named_parameters()}
+    needed = {key for keys in wanted.values() for key in keys}
+    for path in files:
+        with safe_open(path, "pt") as handle:
+            for key in needed.intersection(handle.keys()):
+                published[key] = handle.get_tensor(key).float()
+    for key, tensor in published.items():
+        if not torch.isfinite(tensor).all():
+            raise ModelError(f"{folder}: {key} holds NaN or infinity; the weights are damaged")
+    return {
+        name: torch.cat([published.pop(key) for key in keys]) if len(keys) > 1 else published.pop(keys[0])
+        for name, keys in wanted.items()
+    }
