@@ -1,0 +1,54 @@
+"""device and precision by name -> torch's own; chosen when asked, never at import."""
+
+import torch
+
+from ntvep.errors import ConfigError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device for ``--device``; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        ConfigError: the name is unknown, or this machine has no such device.
+    """
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if present[device])
+    if name not in present:
+        raise ConfigError(f"--device is {name!r}; expected one of {', '.join(DEVICES)}")
+    if not present[name]:
+        build = torch.version.cuda
+        hint = (
+            f"torch {torch.__version__} is a CPU-only build; install a CUDA build of torch"
+            if name == "cuda" and build is None
+            else "check the driver with: nvidia-smi"
+            if name == "cuda"
+            else "it needs an Apple GPU"
+        )
+        raise ConfigError(f"--device {name}: no such device here ({hint}), or use --device cpu")
+    return torch.device(name)
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """The precision for ``--precision``. ``auto`` is float32 on every device.
+
+    Embedding distances of two windows that differ in one token lie near 1e-4: below the
+    resolution of half precision. Half precision is taken only when asked for.
+
+    Raises:
+        ConfigError: the name is unknown, or the device cannot compute in it.
+    """
+    if name == "auto":
+        return "fp32"
+    if name not in PRECISIONS:
+        raise ConfigError(f"--precision is {name!r}; expected one of auto, {', '.join(PRECISIONS)}")
+    if device.type == "cuda" and name == "bf16" and not torch.cuda.is_bf16_supported():
+        raise ConfigError("--precision bf16: this GPU has no bfloat16; use fp16 or fp32")
+    return name

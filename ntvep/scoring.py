@@ -1,0 +1,163 @@
+"""log-probabilities and embeddings -> scores: formulas and signs only.
+
+Natural logarithms. A negative log-ratio says that ALT is less likely than REF; a larger distance
+says that ALT moves the embedding farther. Undefined values are NaN.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, Int64
+from scipy.special import logsumexp
+
+from ntvep.passes import Answers, Asked, Plan, TokenPair
+from ntvep.tokens import Vocabulary
+
+
+def summed_log_prob(
+    log_probs: Float32[np.ndarray, "query vocab"], asked: Asked, pairs: int
+) -> Float64[np.ndarray, "pair"]:
+    """Sum over each pair's changed tokens of log P(token), nats. A pair that asked none gets 0."""
+    values = log_probs[asked.row, asked.token].astype(np.float64)
+    sums: Float64[np.ndarray, "pair"] = np.bincount(asked.pair, weights=values, minlength=pairs)
+    return sums
+
+
+def llr(
+    log_probs: Float32[np.ndarray, "query vocab"], alt: Asked, ref: Asked, pairs: int
+) -> Float64[np.ndarray, "pair"]:
+    """log P(ALT tokens) - log P(REF tokens), nats; negative = ALT less likely than REF.
+
+    With masked rows the masked-marginal score, with rows of the unmasked REF window the
+    wild-type-marginal score (Meier et al., NeurIPS 2021).
+    """
+    return summed_log_prob(log_probs, alt, pairs) - summed_log_prob(log_probs, ref, pairs)
+
+
+def llr_marginal(
+    log_probs: Float32[np.ndarray, "vocab"],
+    snv: tuple[int, int, int],
+    vocabulary: Vocabulary,
+) -> float:
+    """log P(ALT base) - log P(REF base) at one place of a masked 6-mer, nats.
+
+    P(base) is the sum of P(6-mer) over the 1,024 6-mers that have the base at that place.
+
+    Args:
+        log_probs: of the masked token.
+        snv: offset of the changed base in its 6-mer, REF base, ALT base (A 0, C 1, G 2, T 3).
+        vocabulary: which ids have a base at an offset.
+    """
+    offset, ref_base, alt_base = snv
+    with_base = log_probs[vocabulary.with_base[offset]].astype(np.float64)
+    return float(logsumexp(with_base[alt_base]) - logsumexp(with_base[ref_base]))
+
+
+def entropy(log_probs: Float32[np.ndarray, "query vocab"]) -> Float64[np.ndarray, "query"]:
+    """Entropy of each row, nats, over the whole vocabulary."""
+    logs = log_probs.astype(np.float64)
+    # p ln p -> 0 as p -> 0; -inf arises only where the model rules a token out entirely.
+    terms = np.exp(logs) * np.where(np.isneginf(logs), 0.0, logs)
+    return 0.0 - terms.sum(axis=1)
+
+
+def mean_rows(
+    hidden: Float64[np.ndarray, "query dim"], asked: Asked, pairs: int
+) -> Float64[np.ndarray, "pair dim"]:
+    """Mean of each pair's hidden states."""
+    sums = np.zeros((pairs, hidden.shape[1]))
+    np.add.at(sums, asked.pair, hidden[asked.row])
+    means: Float64[np.ndarray, "pair dim"] = (
+        sums / np.bincount(asked.pair, minlength=pairs)[:, None]
+    )
+    return means
+
+
+def cosine_distance(
+    ref: Float64[np.ndarray, "pair dim"], alt: Float64[np.ndarray, "pair dim"]
+) -> Float64[np.ndarray, "pair"]:
+    """1 - cos(ref, alt), from 0 to 2.
+
+    Computed as half the squared distance of the unit vectors: 1 - cos of two nearly equal vectors
+    would lose all its digits.
+    """
+    unit_ref = ref / np.linalg.norm(ref, axis=1, keepdims=True)
+    unit_alt = alt / np.linalg.norm(alt, axis=1, keepdims=True)
+    half: Float64[np.ndarray, "pair"] = np.sum((unit_ref - unit_alt) ** 2, axis=1) / 2
+    return half
+
+
+def distances(
+    ref: Float64[np.ndarray, "pair dim"], alt: Float64[np.ndarray, "pair dim"]
+) -> dict[str, Float64[np.ndarray, "pair"]]:
+    """The four comparisons of two embeddings of each pair, by column name."""
+    return {
+        "cosine_distance": cosine_distance(ref, alt),
+        "l1": np.abs(ref - alt).sum(axis=1),
+        "l2": np.linalg.norm(ref - alt, axis=1),
+        "dot": np.sum(ref * alt, axis=1),
+    }
+
+
+def defined(name: str, pairs: Sequence[TokenPair]) -> Bool[np.ndarray, "pair"]:
+    """For which pairs a score has a definition at all."""
+    if name == "llr_marginal":
+        return np.array([pair.snv is not None for pair in pairs], bool)
+    if name == "llr_unmasked":
+        return np.array([pair.is_substitution for pair in pairs], bool)
+    return np.ones(len(pairs), bool)
+
+
+def score(
+    pairs: Sequence[TokenPair],
+    names: Sequence[str],
+    plan: Plan,
+    answers: Answers,
+    vocabulary: Vocabulary,
+) -> dict[str, Float64[np.ndarray, "pair"]]:
+    """Every asked score of every pair; NaN where a score has no definition."""
+    n, wants = len(pairs), set(names)
+    values: dict[str, Float64[np.ndarray, "pair"]] = {}
+    if "llr" in wants:
+        values["llr"] = llr(answers.log_probs, plan.masked_alt, plan.masked_ref, n)
+    if "llr_unmasked" in wants:
+        values["llr_unmasked"] = llr(answers.log_probs, plan.unmasked_alt, plan.unmasked_ref, n)
+    if "llr_marginal" in wants:
+        values["llr_marginal"] = np.array(
+            [
+                np.nan
+                if pair.snv is None
+                else llr_marginal(answers.log_probs[row], pair.snv, vocabulary)
+                for pair, row in zip(pairs, plan.first_masked, strict=True)
+            ],
+            np.float64,
+        )
+    if "entropy" in wants:
+        rows, place = np.unique(plan.first_masked, return_inverse=True)
+        values["entropy"] = entropy(answers.log_probs[rows])[place]
+    if "pll_delta" in wants:
+        values["pll_delta"] = answers.likelihood[plan.alt_pass] - answers.likelihood[plan.ref_pass]
+    if wants & {"cosine_distance", "l1", "l2", "dot"}:
+        values |= distances(answers.pooled[plan.ref_pass], answers.pooled[plan.alt_pass])
+    if any(name.endswith("_token") for name in wants):
+        ref = mean_rows(answers.hidden, plan.hidden_ref, n)
+        alt = mean_rows(answers.hidden, plan.hidden_alt, n)
+        values |= {f"{name}_token": column for name, column in distances(ref, alt).items()}
+    return {name: np.where(defined(name, pairs), values[name], np.nan) for name in names}
+
+
+def over_views(
+    values: Float64[np.ndarray, "variant view"], used: Bool[np.ndarray, "variant view"]
+) -> tuple[Float64[np.ndarray, "variant"], Float64[np.ndarray, "variant"]]:
+    """Mean and sample standard deviation (ddof 1) over the views used.
+
+    A value that is NaN in one of the views used is NaN in both; with one view used the standard
+    deviation is NaN.
+    """
+    count = used.sum(axis=1)
+    kept = np.where(used, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = kept.sum(axis=1) / count
+        squares = np.where(used, (values - mean[:, None]) ** 2, 0.0).sum(axis=1)
+        sd = np.sqrt(squares / np.where(count > 1, count - 1, np.nan))
+    return mean, sd
