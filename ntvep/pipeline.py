@@ -43,7 +43,7 @@ def resolve(alleles: pl.DataFrame, reference: Reference, settings: Settings) -> 
     return _with_statuses(alleles, _prepare(alleles, reference, ANY_VOCABULARY, settings))
 
 
-def score(
+def score_alleles(
     alleles: pl.DataFrame,
     reference: Reference,
     model: LanguageModel,
@@ -64,7 +64,7 @@ def score(
     Returns:
         SCORES in the order of the rows, and the number of passes run.
     """
-    schema = score_schema(settings.scores, with_sd=_with_sd(settings))
+    schema = score_schema(settings.scores, with_sd=with_sd(settings))
     parts = [pl.DataFrame(schema={column.name: column.dtype for column in schema})]
     passes = 0
     for part in alleles.iter_slices(max(1, PAIRS_PER_PLAN // len(VIEWS[settings.views]))):
@@ -89,7 +89,7 @@ def _in_alleles(on_progress: Callable[[float], None], alleles_per_pass: float, p
     on_progress(passes * alleles_per_pass)
 
 
-def _with_sd(settings: Settings) -> bool:
+def with_sd(settings: Settings) -> bool:
     """A spread between two strands says little; between twelve views it is worth its columns."""
     return settings.views > 2
 
@@ -131,7 +131,7 @@ def _table(
         wrong[used] = scoring.defined(name, pairs) & ~np.isfinite(values[used])
         failed |= wrong.any(axis=1)
         columns[name], spread = scoring.over_views(values, used)
-        if _with_sd(settings):
+        if with_sd(settings):
             spreads[sd_column(name).name] = spread
     columns |= spreads
     columns["frameshifted"] = np.array([o.frameshifted for _, o in prepared], bool)

@@ -26,7 +26,7 @@ class Engine:
         layer: hidden layer of the embeddings; None for the last.
         pool_cls: whether ``<cls>`` counts in the mean.
         batch_size: passes in a batch; None finds one. It is halved when memory runs out.
-        tokens_run, passes_run: work done so far.
+        passes_run: how many passes have been run so far.
     """
 
     model: NucleotideTransformer

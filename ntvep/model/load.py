@@ -119,7 +119,9 @@ def weights_sha256(files: Iterable[Path]) -> str:
     for path in files:
         with path.open("rb") as handle:
             digests.append(hashlib.file_digest(handle, "sha256").hexdigest())
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -194,7 +196,9 @@ def _check_keys(
         for what, keys in (("missing", missing), ("unexpected", extra))
         if keys
     ]
-    problems += [f"{key} has shape {shapes[key]}, config.json says {expected[key]}" for key in wrong[:1]]
+    problems += [
+        f"{key} has shape {shapes[key]}, config.json says {expected[key]}" for key in wrong[:1]
+    ]
     if problems:
         raise ModelError(
             f"{folder}: weights and config.json do not describe the same Nucleotide Transformer: "
@@ -216,6 +220,8 @@ def _read_state(
         if not torch.isfinite(tensor).all():
             raise ModelError(f"{folder}: {key} holds NaN or infinity; the weights are damaged")
     return {
-        name: torch.cat([published.pop(key) for key in keys]) if len(keys) > 1 else published.pop(keys[0])
+        name: torch.cat([published.pop(key) for key in keys])
+        if len(keys) > 1
+        else published.pop(keys[0])
         for name, keys in wanted.items()
     }

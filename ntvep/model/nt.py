@@ -56,7 +56,9 @@ class Architecture:
         """
         positions = config["position_embedding_type"]
         if positions not in ("absolute", "rotary"):
-            raise ValueError(f"position_embedding_type is {positions!r}, expected absolute or rotary")
+            raise ValueError(
+                f"position_embedding_type is {positions!r}, expected absolute or rotary"
+            )
         if config["hidden_size"] % config["num_attention_heads"]:
             raise ValueError("hidden_size is not a multiple of num_attention_heads")
         if config.get("tie_word_embeddings") or config.get("is_folding_model"):

@@ -1,0 +1,214 @@
+"""FASTA -> reference bases: indexed access, contig aliases, and slices of contigs."""
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pysam
+
+from ntvep import dna
+from ntvep.contigs import canonical
+from ntvep.dna import Dna
+from ntvep.errors import InputError
+from ntvep.home import home
+from ntvep.windows import Span
+
+# Bases read and kept at once: many windows, and a few of these are still little memory.
+_BLOCK = 1 << 18
+_SLICE = re.compile(r"(?P<contig>.+):(?P<first>\d+)-(?P<last>\d+)")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One FASTA record: the stretch ``span`` of ``contig`` (0-based, half-open)."""
+
+    name: str
+    contig: str
+    span: Span
+
+
+@dataclass(frozen=True, eq=False)
+class FastaReference:
+    """A reference genome in an indexed FASTA; see :class:`ntvep.alleles.Reference`.
+
+    A record named ``contig:start-end`` (1-based, inclusive, of that length) is read as that
+    stretch of that contig. A contig is found by its own name, else by an alias of GRCh38.
+
+    Attributes:
+        path: the FASTA.
+        file: htslib's handle on it.
+        records: its records, by the contig that they are of.
+        by_canonical: contig of the FASTA by its canonical spelling.
+        aliases: spellings that were asked for -> contig of the FASTA, where they differ.
+    """
+
+    path: Path
+    file: pysam.FastaFile
+    records: dict[str, tuple[Record, ...]]
+    by_canonical: dict[str, str]
+    aliases: dict[str, str] = field(default_factory=dict)
+
+    def contig(self, chrom: str) -> str | None:
+        """The FASTA's name of a contig, or None if it has none."""
+        if chrom in self.records:
+            return chrom
+        name = self.by_canonical.get(canonical(chrom))
+        if name is not None:
+            self.aliases[chrom] = name
+        return name
+
+    def spans(self, chrom: str) -> tuple[Span, ...]:
+        """The stretches of this contig that there are; none if the contig is not there."""
+        contig = self.contig(chrom)
+        return () if contig is None else tuple(r.span for r in self.records[contig])
+
+    def fetch(self, chrom: str, start: int, stop: int) -> Dna:
+        """Bases ``start`` to ``stop`` (0-based, half-open), inside one of the spans."""
+        contig = self.contig(chrom)
+        record = next(
+            r
+            for r in self.records[contig or ""]
+            if r.span.start <= start and stop <= r.span.stop
+        )
+        begin, end = start - record.span.start, stop - record.span.start
+        first, last = begin // _BLOCK, max(begin, end - 1) // _BLOCK
+        blocks = [_block(self.file, record.name, number) for number in range(first, last + 1)]
+        bases = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        return bases[begin - first * _BLOCK : end - first * _BLOCK]
+
+    def length(self, chrom: str) -> int | None:
+        """Length of a whole contig in bases; None if it is not there or only in slices."""
+        contig = self.contig(chrom)
+        if contig is None or self.records[contig][0].name != contig:
+            return None
+        return self.records[contig][0].span.stop
+
+    def md5(self, chrom: str) -> dict[str, str]:
+        """md5 of the upper-case bases of each record of a contig, as M5 in a SAM header."""
+        contig = self.contig(chrom)
+        sums = {}
+        for record in self.records.get(contig or "", ()):
+            digest = hashlib.md5(usedforsecurity=False)
+            length = record.span.stop - record.span.start
+            for begin in range(0, length, _BLOCK):
+                bases = self.file.fetch(record.name, begin, min(begin + _BLOCK, length))
+                digest.update(bases.upper().encode("ascii"))
+            sums[record.name] = digest.hexdigest()
+        return sums
+
+
+@lru_cache(maxsize=32)
+def _block(file: pysam.FastaFile, name: str, number: int) -> Dna:
+    return dna.encode(file.fetch(name, number * _BLOCK, (number + 1) * _BLOCK))
+
+
+def open_reference(path: Path) -> FastaReference:
+    """Open a FASTA, plain or bgzipped. A missing index is built: beside it, else in the cache.
+
+    Raises:
+        InputError: the file is missing, empty, not FASTA, or compressed with plain gzip.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such reference file; expected a FASTA (.fa, or .fa.gz made with bgzip)"
+        )
+    with path.open("rb") as handle:
+        start = handle.read(18)
+    compressed = start[:2] == b"\x1f\x8b"
+    if not start:
+        raise InputError(f"{path}: the reference file is empty; expected a FASTA")
+    if compressed and start[12:14] != b"BC":
+        raise InputError(
+            f"{path}: compressed with gzip, which cannot be read at random; expected plain FASTA "
+            f"or bgzip. Type: gunzip -c {path} | bgzip > {path.with_suffix('')}.bgz"
+        )
+    if not compressed and start[:1] not in b">;":
+        raise InputError(f"{path}: not a FASTA: it does not begin with '>'")
+    index, blocks = _index(path, compressed)
+    try:
+        file = pysam.FastaFile(
+            os.fspath(path),
+            filepath_index=os.fspath(index),
+            filepath_index_compressed=os.fspath(blocks) if blocks else None,
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read with its index {index} ({error}); delete the index to have "
+            "it built again"
+        ) from error
+    records: dict[str, tuple[Record, ...]] = {}
+    for record in _records(file):
+        records[record.contig] = (*records.get(record.contig, ()), record)
+    by_canonical = {canonical(contig): contig for contig in reversed(records)}
+    return FastaReference(path, file, records, by_canonical)
+
+
+def _records(file: pysam.FastaFile) -> Iterator[Record]:
+    for name, length in zip(file.references, file.lengths, strict=True):
+        match = _SLICE.fullmatch(name)
+        if match and int(match["last"]) - int(match["first"]) + 1 == length:
+            first = int(match["first"]) - 1
+            yield Record(name, match["contig"], Span(first, first + length))
+        else:
+            yield Record(name, name, Span(0, length))
+
+
+def _index(path: Path, compressed: bool) -> tuple[Path, Path | None]:
+    """Paths of the .fai and, for bgzip, the .gzi; built where they are missing."""
+    beside = Path(f"{path}.fai"), Path(f"{path}.gzi") if compressed else None
+    if _all_there(beside):
+        return beside
+    status = path.stat()
+    identity = f"{path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
+    folder = home() / "fasta" / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    cached = folder / beside[0].name, folder / beside[1].name if beside[1] else None
+    if _all_there(cached):
+        return cached
+    try:
+        _build_index(path, *beside)
+        return beside
+    except OSError:
+        # A read-only folder: many sites keep their references in one.
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _build_index(path, *cached)
+        except OSError as error:
+            raise InputError(
+                f"{path}: has no index, and none can be written beside it or in {folder} "
+                f"({error.strerror}); type: samtools faidx {path}"
+            ) from error
+        return cached
+
+
+def _all_there(index: tuple[Path, Path | None]) -> bool:
+    return all(part is None or part.is_file() for part in index)
+
+
+def _build_index(path: Path, fai: Path, gzi: Path | None) -> None:
+    """Build aside, then rename: another process may be building the same index."""
+    with tempfile.TemporaryDirectory(dir=fai.parent, prefix=".ntvep-index-") as folder:
+        made = Path(folder) / fai.name, Path(folder) / gzi.name if gzi else None
+        arguments = ["--fai-idx", os.fspath(made[0])]
+        if made[1]:
+            arguments += ["--gzi-idx", os.fspath(made[1])]
+        try:
+            pysam.faidx(*arguments, os.fspath(path))
+        except pysam.SamtoolsError as error:
+            raise InputError(
+                f"{path}: not a FASTA that can be indexed ({_first_line(error)}); expected "
+                "records of equally long lines, each after a '>' line"
+            ) from error
+        if gzi and made[1]:
+            made[1].replace(gzi)
+        made[0].replace(fai)
+
+
+def _first_line(error: Exception) -> str:
+    found = re.search(r"\] (Format error[^\n]*|Different line[^\n]*|[^\n]*)", str(error))
+    return found[1] if found else str(error)

@@ -1,0 +1,94 @@
+"""model name -> a model on a device, its vocabulary and its identity: all that scoring needs."""
+
+from dataclasses import dataclass
+
+from ntvep import tokens
+from ntvep.errors import ConfigError, ModelError
+from ntvep.model.device import PRECISIONS, resolve_device, resolve_precision
+from ntvep.model.engine import Engine
+from ntvep.model.hub import locate
+from ntvep.model.load import Checkpoint, read_checkpoint
+from ntvep.provenance import ModelIdentity, vocabulary_sha256
+from ntvep.tokens import Vocabulary
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model that is ready to run."""
+
+    engine: Engine
+    vocabulary: Vocabulary
+    identity: ModelIdentity
+    checkpoint: Checkpoint
+
+
+def parse_layer(layer: str | int, layers: int) -> int | None:
+    """``last`` or a number from 0 (input embeddings) to the number of layers; None is the last.
+
+    Raises:
+        ConfigError: the model has no such layer.
+    """
+    if layer == "last":
+        return None
+    try:
+        number = int(layer)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= layers:
+        raise ConfigError(
+            f"--layer is {layer!r}; this model has layers 0 (input embeddings) to {layers} (last)"
+        )
+    return None if number == layers else number
+
+
+def load_scorer(
+    model: str,
+    *,
+    layer: str | int = "last",
+    pool_cls: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+) -> Scorer:
+    """Load a model by name; never downloads.
+
+    Args:
+        model: a folder, a hub id that has been fetched, or ``demo``.
+        layer: of the embeddings.
+        pool_cls: whether ``<cls>`` counts in the mean.
+        device: auto, cpu, cuda or mps.
+        precision: auto, fp32, fp16 or bf16.
+        batch_size: passes in a batch; None finds one.
+
+    Raises:
+        ModelError: the checkpoint is missing, damaged, or no Nucleotide Transformer.
+        ConfigError: an option does not fit this machine or this model.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f"--batch-size is {batch_size}; expected auto, or 1 or more")
+    where = resolve_device(device)
+    dtype = resolve_precision(precision, where)
+    source = locate(model)
+    checkpoint, module = read_checkpoint(source.folder)
+    try:
+        vocabulary = tokens.vocabulary(checkpoint.tokens)
+    except ValueError as error:
+        raise ModelError(
+            f"{source.folder / 'vocab.txt'}: {error}; expected the 4,096 six-mers, A, C, G, T, N, "
+            "<cls> and <mask>, each once"
+        ) from error
+    engine = Engine(
+        module.to(where, PRECISIONS[dtype]),
+        layer=parse_layer(layer, checkpoint.arch.layers),
+        pool_cls=pool_cls,
+        batch_size=batch_size,
+    )
+    identity = ModelIdentity(
+        source.model_id,
+        source.revision,
+        checkpoint.weights_sha256,
+        vocabulary_sha256(checkpoint.tokens),
+        dtype,
+        where.type,
+    )
+    return Scorer(engine, vocabulary, identity, checkpoint)

@@ -1,0 +1,16 @@
+"""What tests share: where the project's reference data lie, and small checkpoints."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and reference outputs beside a checkout; skips where it is absent."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "golden").is_dir():
+        pytest.skip("no reference data beside this checkout")
+    return folder

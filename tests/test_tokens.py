@@ -1,0 +1,133 @@
+"""Tokens equal those of transformers' own tokenizer, on every string over ACGTN."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from transformers import EsmTokenizer
+
+from ntvep import dna, tokens
+from ntvep.windows import Span
+
+V1 = ("<unk>", "<pad>", "<mask>", "<cls>", "SIX", "A", "T", "C", "G", "N", "<eos>", "<bos>")
+V2 = ("<unk>", "<pad>", "<mask>", "<cls>", "<eos>", "<bos>", "SIX", "A", "T", "C", "G", "N")
+
+
+def published_order(layout):
+    """The published vocabularies: six-mers in the order of product("ATCG", repeat=6)."""
+    six = ["".join("ATCG"[i // 4**j % 4] for j in range(5, -1, -1)) for i in range(4096)]
+    return [token for part in layout for token in (six if part == "SIX" else [part])]
+
+
+@pytest.fixture(scope="module", params=[V1, V2], ids=["v1", "v2"])
+def both(request, tmp_path_factory):
+    """Our vocabulary and transformers' tokenizer for one published layout."""
+    order = published_order(request.param)
+    path = tmp_path_factory.mktemp("vocabulary") / "vocab.txt"
+    path.write_text("\n".join(order))
+    theirs = EsmTokenizer(str(path), eos_token=None)
+    return tokens.vocabulary(order), theirs
+
+
+SEQUENCES = st.text("ACGTN", min_size=1, max_size=80) | st.text("ACGT", min_size=1, max_size=80)
+
+
+@given(sequence=SEQUENCES)
+@example(sequence="ACGNGTACGTGT")
+@example(sequence="N")
+@example(sequence="ACGTGTACNTGCACGGANCGACTAGTCTGA")
+def test_ids_equal_the_checkpoints_tokenizer(both, sequence):
+    vocabulary, theirs = both
+    assert tokens.tokenize(dna.encode(sequence), vocabulary).ids.tolist() == theirs(sequence)[
+        "input_ids"
+    ]
+
+
+@given(sequence=st.text("ACGTNacgtnRYKMSWBDHV-", min_size=1, max_size=60))
+def test_soft_masked_bases_count_and_other_letters_are_n(both, sequence):
+    vocabulary, theirs = both
+    shown = "".join(c if c in "ACGT" else "N" for c in sequence.upper())
+    assert tokens.tokenize(dna.encode(sequence), vocabulary).ids.tolist() == theirs(shown)[
+        "input_ids"
+    ]
+
+
+def test_golden_cases(both, shared):
+    """Strings over ACGTN whose ids the reference implementation gave."""
+    vocabulary, theirs = both
+    kind = "v1" if theirs.convert_tokens_to_ids("<eos>") > 4096 else "v2"
+    cases = json.loads((shared / "golden" / "tokenizer_cases.json").read_text())
+    checked = 0
+    for name, case in cases.items():
+        if name.startswith(kind) and case["seq"] and set(case["seq"]) <= set("ACGTN"):
+            ids = tokens.tokenize(dna.encode(case["seq"]), vocabulary).ids.tolist()
+            assert ids == case["hf_ids"] == case["instadeep_ids"], name
+            checked += 1
+    assert checked >= 10
+
+
+@given(sequence=SEQUENCES, data=st.data())
+def test_tokens_that_overlap_a_stretch(sequence, data):
+    codes = dna.encode(sequence)
+    found = tokens.tokenize(codes, tokens.ANY_VOCABULARY)
+    start = data.draw(st.integers(0, len(sequence) - 1))
+    stop = data.draw(st.integers(start + 1, len(sequence)))
+    ends = [*found.starts[1:].tolist(), len(sequence)]
+    slow = [
+        i + 1
+        for i, (first, end) in enumerate(zip(found.starts.tolist(), ends, strict=True))
+        if first < stop and start < end
+    ]
+    assert list(found.overlapping(Span(start, stop))) == slow
+    widths = [ends[i - 1] - int(found.starts[i - 1]) for i in slow]
+    assert found.has_single_base(found.overlapping(Span(start, stop))) == (1 in widths)
+
+
+@given(sequence=SEQUENCES)
+def test_both_strands_have_equally_many_tokens(sequence):
+    codes = dna.encode(sequence)
+    count = tokens.token_count(codes)
+    assert count == len(tokens.token_starts(codes))
+    assert count == len(tokens.token_starts(dna.reverse_complement(codes)))
+
+
+@given(
+    sequence=st.text("ACGT", min_size=36, max_size=36),
+    place=st.integers(0, 33),
+    alt=st.text("ACGT", min_size=1, max_size=3),
+    tail=st.text("ACGTN", max_size=20),
+)
+def test_substitute_equals_tokenizing_again(sequence, place, alt, tail):
+    ref = dna.encode(sequence + tail)
+    changed_text = sequence[:place] + alt + sequence[place + len(alt) :] + tail
+    ref_tokens = tokens.tokenize(ref, tokens.ANY_VOCABULARY)
+    changed = ref_tokens.overlapping(Span(place, place + len(alt)))
+    alt_codes = dna.encode(changed_text)
+    fast = tokens.substitute(ref_tokens, changed, alt_codes, tokens.ANY_VOCABULARY)
+    slow = tokens.tokenize(alt_codes, tokens.ANY_VOCABULARY)
+    np.testing.assert_array_equal(fast.ids, slow.ids)
+    np.testing.assert_array_equal(fast.starts, slow.starts)
+
+
+def test_with_base_holds_the_six_mers_with_that_base(both):
+    vocabulary, theirs = both
+    for offset in range(6):
+        for base in range(4):
+            six_mers = theirs.convert_ids_to_tokens(vocabulary.with_base[offset, base].tolist())
+            assert len(set(six_mers)) == 1024
+            assert {six_mer[offset] for six_mer in six_mers} == {dna.LETTERS[base]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda order: order[:-1], r"1 tokens are missing \(first: 'N'\)"),
+        (lambda order: [*order, "ACGTAC"], "'ACGTAC' stands twice"),
+        (lambda order: [t for t in order if t != "GGGGGG"], "first: 'GGGGGG'"),
+    ],
+)
+def test_a_wrong_vocabulary_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        tokens.vocabulary(change(published_order(V2)))

@@ -1,0 +1,143 @@
+"""Windows: the numbers here are worked out by hand from docs/scores.md."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ntvep import dna, windows
+from ntvep.windows import Edit, Span
+
+
+@pytest.mark.parametrize(
+    ("pos", "ref", "alt", "start", "trimmed_ref", "trimmed_alt"),
+    [
+        (100, "A", "G", 99, "A", "G"),
+        (100, "AC", "AG", 100, "C", "G"),
+        (100, "CA", "GA", 99, "C", "G"),
+        (100, "A", "AT", 100, "", "T"),
+        (100, "AT", "A", 100, "T", ""),
+        # Shared suffix first: AAA -> A loses the first two, not the last two.
+        (100, "AAA", "A", 99, "AA", ""),
+        (100, "ACGT", "TCGA", 99, "ACGT", "TCGA"),
+        (100, "GCAT", "GTT", 100, "CA", "T"),
+        (100, "acg", "aTg", 100, "C", "T"),
+    ],
+)
+def test_trim(pos, ref, alt, start, trimmed_ref, trimmed_alt):
+    edit = windows.trim(pos, ref, alt)
+    found = edit.start, dna.decode(edit.ref), dna.decode(edit.alt)
+    assert found == (start, trimmed_ref, trimmed_alt)
+
+
+@pytest.mark.parametrize(
+    ("p", "phase", "n", "span", "expected"),
+    [
+        # Token of p = 600 is 100; with 9 tokens it has index 4: start 6 * 96.
+        (600, 0, 9, Span(0, 10_000), Span(576, 630)),
+        (605, 0, 9, Span(0, 10_000), Span(576, 630)),
+        (606, 0, 9, Span(0, 10_000), Span(582, 636)),
+        # Even n: index floor(8 / 2) = 4.
+        (600, 0, 8, Span(0, 10_000), Span(576, 624)),
+        # Phase 5: p = 600 lies in token floor(595 / 6) = 99, start 5 + 6 * 95.
+        (600, 5, 9, Span(0, 10_000), Span(575, 629)),
+        # Left end: moved in to the first start of the phase.
+        (0, 0, 9, Span(0, 10_000), Span(0, 54)),
+        (3, 2, 9, Span(0, 10_000), Span(2, 56)),
+        # Right end: 10,000 = 6 * 1666 + 4; the last full window starts at 6 * 1657.
+        (9_999, 0, 9, Span(0, 10_000), Span(9_942, 9_996)),
+        (9_999, 4, 9, Span(0, 10_000), Span(9_946, 10_000)),
+        # Shorter than a window: all its whole 6-mers.
+        (10, 0, 9, Span(0, 20), Span(0, 18)),
+        (10, 3, 9, Span(0, 20), Span(3, 15)),
+        (1, 0, 9, Span(0, 5), None),
+        # A slice keeps the genome-wide grid: 1,000 = 6 * 166 + 4, first start 1,002.
+        (1_001, 0, 9, Span(1_000, 9_000), Span(1_002, 1_056)),
+        (5_000, 0, 9, Span(1_000, 9_000), Span(4_974, 5_028)),
+    ],
+)
+def test_place(p, phase, n, span, expected):
+    assert windows.place(p, phase, n, span) == expected
+
+
+@given(
+    p=st.integers(0, 400),
+    phase=st.integers(0, 5),
+    n=st.integers(1, 30),
+    start=st.integers(0, 50),
+    length=st.integers(0, 400),
+)
+def test_place_equals_a_search_over_all_starts(p, phase, n, start, length):
+    span = Span(start, start + length)
+    grid = [s for s in range(phase, span.stop, 6) if s >= span.start]
+    full = [s for s in grid if s + 6 * n <= span.stop]
+    found = windows.place(p, phase, n, span)
+    if full:
+        wanted = phase + 6 * ((p - phase) // 6 - n // 2)
+        best = min(full, key=lambda s: abs(s - wanted))
+        assert found == Span(best, best + 6 * n)
+    elif grid and grid[0] + 6 <= span.stop:
+        assert found == Span(grid[0], grid[0] + (span.stop - grid[0]) // 6 * 6)
+    else:
+        assert found is None
+
+
+def genome(text):
+    codes = dna.encode(text)
+    return lambda start, stop: codes[start:stop]
+
+
+def cut(text, edit, window):
+    pair = windows.cut(edit, window, Span(0, len(text)), genome(text))
+    return pair and (pair.offset, dna.decode(pair.ref), dna.decode(pair.alt))
+
+
+TEXT = "AAACCCGGGTTTACGTACGTAC"
+NONE, ONE = np.empty(0, np.uint8), dna.encode("G")
+
+
+def test_cut_snv():
+    assert cut(TEXT, Edit(7, dna.encode("G"), dna.encode("T")), Span(6, 12)) == (
+        1,
+        "GGGTTT",
+        "GTGTTT",
+    )
+
+
+def test_cut_deletion_pulls_in_bases_from_the_right():
+    assert cut(TEXT, Edit(7, dna.encode("GG"), NONE), Span(6, 12)) == (1, "GGGTTT", "GTTTAC")
+
+
+def test_cut_insertion_pushes_bases_out():
+    assert cut(TEXT, Edit(7, NONE, dna.encode("AA")), Span(6, 12)) == (1, "GGGTTT", "GAAGGT")
+
+
+def test_cut_deletion_at_the_contigs_end_is_shorter():
+    assert cut(TEXT[:14], Edit(7, dna.encode("GGTT"), NONE), Span(6, 12)) == (1, "GGGTTT", "GTAC"[:4])
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        Edit(5, ONE, NONE),
+        Edit(12, ONE, NONE),
+        Edit(11, dna.encode("TA"), NONE),
+        Edit(11, NONE, dna.encode("CC")),
+    ],
+    ids=["before", "behind", "deletion beyond", "insertion beyond"],
+)
+def test_cut_refuses_a_change_outside(edit):
+    assert cut(TEXT, edit, Span(6, 12)) is None
+
+
+def test_cut_refuses_a_deletion_up_to_the_contigs_end():
+    """ALT has no base at p, so no token of ALT holds the change."""
+    assert cut(TEXT[:12], Edit(10, dna.encode("TT"), NONE), Span(6, 12)) is None
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [(10, Span(0, 54)), (50, Span(6, 60)), (29, Span(0, 54)), (30, Span(6, 60))],
+)
+def test_shorten_drops_the_farther_end(p, expected):
+    assert windows.shorten(Span(0, 60), p) == expected
