@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float64, Shaped
 from ntvep import scoring
 from ntvep.alleles import Prepared, Reference, preparer
 from ntvep.passes import LanguageModel, TokenPair, plan
-from ntvep.schema import ALLELES, STATUS_DTYPE, Status, check, score_schema, sd_column
+from ntvep.schema import ALLELES, STATUS_DTYPE, Status, check, sd_column
 from ntvep.settings import VIEWS, Settings
 from ntvep.tokens import ANY_VOCABULARY, Vocabulary
 
@@ -64,7 +64,7 @@ def score_alleles(
     Returns:
         SCORES in the order of the rows, and the number of passes run.
     """
-    schema = score_schema(settings.scores, with_sd=with_sd(settings))
+    schema = settings.columns
     parts = [pl.DataFrame(schema={column.name: column.dtype for column in schema})]
     passes = 0
     for part in alleles.iter_slices(max(1, PAIRS_PER_PLAN // len(VIEWS[settings.views]))):
@@ -87,11 +87,6 @@ def score_alleles(
 
 def _in_alleles(on_progress: Callable[[float], None], alleles_per_pass: float, passes: int) -> None:
     on_progress(passes * alleles_per_pass)
-
-
-def with_sd(settings: Settings) -> bool:
-    """A spread between two strands says little; between twelve views it is worth its columns."""
-    return settings.views > 2
 
 
 def _prepare(
@@ -131,7 +126,7 @@ def _table(
         wrong[used] = scoring.defined(name, pairs) & ~np.isfinite(values[used])
         failed |= wrong.any(axis=1)
         columns[name], spread = scoring.over_views(values, used)
-        if with_sd(settings):
+        if settings.with_sd:
             spreads[sd_column(name).name] = spread
     columns |= spreads
     columns["frameshifted"] = np.array([o.frameshifted for _, o in prepared], bool)

@@ -85,6 +85,23 @@ class Provenance:
         """For a Parquet file's metadata and the summary."""
         return json.dumps(asdict(self), sort_keys=True)
 
+    @classmethod
+    def from_json(cls, text: str) -> "Provenance":
+        """Read what :meth:`to_json` wrote."""
+        content = json.loads(text)
+        content["model"] = ModelIdentity(**content["model"])
+        scores = tuple(content["settings"].pop("scores"))
+        content["settings"] = Settings(scores=scores, **content["settings"])
+        return cls(**content)
+
+    def how(self) -> str:
+        """Layer, pool and views, in the words of a column's description."""
+        settings = self.settings
+        return (
+            f"layer {_layer_name(settings.layer)}, pool {settings.pool}, {settings.views} views, "
+            f"{settings.window_tokens}-token windows"
+        )
+
     def vcf_lines(self) -> list[str]:
         """Two header lines of an annotated VCF."""
         model = self.model
@@ -93,15 +110,14 @@ class Provenance:
             f"##ntvep_command=<Version={self.version},Command={_quoted(self.command)}>",
             f"##ntvep_scores=<Model={_quoted(model.model_id)},Revision={model.revision or '.'},"
             f"WeightsSHA256={model.weights_sha256},WindowTokens={self.settings.window_tokens},"
-            f"Views={self.settings.views},Layer={layer_name(self.settings.layer)},"
+            f"Views={self.settings.views},Layer={_layer_name(self.settings.layer)},"
             f"Pool={self.settings.pool},Precision={model.precision},Device={model.device},"
             f"Reference={_quoted(self.reference)},ContigMD5={_quoted(used)},"
             f"Fingerprint={self.fingerprint}>",
         ]
 
 
-def layer_name(layer: int | None) -> str:
-    """``last`` or the number of the layer."""
+def _layer_name(layer: int | None) -> str:
     return "last" if layer is None else str(layer)
 
 

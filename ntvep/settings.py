@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ntvep.errors import ConfigError
-from ntvep.schema import SCORE_NAMES
+from ntvep.schema import SCORE_NAMES, Column, score_schema
 from ntvep.windows import K
 
 
@@ -81,6 +81,16 @@ class Settings:
                 f"--max-allele-bases is {self.max_allele_bases}; use --max-allele-bases {room}"
                 " or a longer window"
             )
+
+    @property
+    def with_sd(self) -> bool:
+        """Whether the spread between views is worth its columns: between two strands it is not."""
+        return self.views > 2
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of a SCORES table made with these settings."""
+        return score_schema(self.scores, self.with_sd)
 
 
 def parse_scores(names: str | Sequence[str]) -> tuple[str, ...]:

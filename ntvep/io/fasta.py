@@ -4,9 +4,10 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -82,25 +83,28 @@ class FastaReference:
         bases = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
         return bases[begin - first * _BLOCK : end - first * _BLOCK]
 
-    def length(self, chrom: str) -> int | None:
-        """Length of a whole contig in bases; None if it is not there or only in slices."""
-        contig = self.contig(chrom)
-        if contig is None or self.records[contig][0].name != contig:
-            return None
-        return self.records[contig][0].span.stop
+    def lengths(self, contigs: Iterable[str]) -> dict[str, int]:
+        """Lengths in bases of those of these contigs that are there whole."""
+        known = ((chrom, self.contig(chrom)) for chrom in contigs)
+        return {
+            chrom: self.records[contig][0].span.stop
+            for chrom, contig in known
+            if contig is not None and self.records[contig][0].name == contig
+        }
 
-    def md5(self, chrom: str) -> dict[str, str]:
-        """md5 of the upper-case bases of each record of a contig, as M5 in a SAM header."""
-        contig = self.contig(chrom)
-        sums = {}
-        for record in self.records.get(contig or "", ()):
-            digest = hashlib.md5(usedforsecurity=False)
-            length = record.span.stop - record.span.start
-            for begin in range(0, length, _BLOCK):
-                bases = self.file.fetch(record.name, begin, min(begin + _BLOCK, length))
-                digest.update(bases.upper().encode("ascii"))
-            sums[record.name] = digest.hexdigest()
-        return sums
+    def md5(self, contigs: Iterable[str]) -> dict[str, str]:
+        """md5 of the upper-case bases of each record of these contigs, as M5 in a SAM header."""
+        names = {self.contig(chrom): None for chrom in contigs}
+        used = chain.from_iterable(self.records.get(name or "", ()) for name in names)
+        return {record.name: self._md5(record) for record in used}
+
+    def _md5(self, record: Record) -> str:
+        digest = hashlib.md5(usedforsecurity=False)
+        length = record.span.stop - record.span.start
+        for begin in range(0, length, _BLOCK):
+            bases = self.file.fetch(record.name, begin, min(begin + _BLOCK, length))
+            digest.update(bases.upper().encode("ascii"))
+        return digest.hexdigest()
 
 
 @lru_cache(maxsize=32)

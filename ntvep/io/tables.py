@@ -1,9 +1,8 @@
-"""SCORES -> Parquet and back: one row group a chunk, the provenance in the file's metadata."""
+"""SCORES -> Parquet and back: a row group a chunk, provenance and summary in the file's metadata."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import polars as pl
 import pyarrow as pa
@@ -12,53 +11,67 @@ import pyarrow.parquet as pq
 from ntvep.errors import InputError
 from ntvep.schema import Column
 
-_METADATA_KEY = b"ntvep"
-
-
-class TableWriter(Protocol):
-    """Takes a table chunk by chunk."""
-
-    def write(self, table: pl.DataFrame) -> None:
-        """Append rows."""
-        ...
+_PROVENANCE, _SUMMARY = b"ntvep_provenance", b"ntvep_summary"
 
 
 @contextmanager
-def table_writer(path: Path, columns: Sequence[Column], provenance: str) -> Iterator[TableWriter]:
-    """Write a Parquet file chunk by chunk; memory does not grow with its length.
+def table_writer(
+    path: Path, columns: Sequence[Column], provenance: str, summary: Callable[[], str]
+) -> Iterator[Callable[[pl.DataFrame], None]]:
+    """Write a Parquet file chunk by chunk; yields the function that takes rows.
 
     Args:
         path: where to write.
         columns: the table's schema.
-        provenance: JSON that goes into the file's metadata.
+        provenance: JSON for the file's metadata.
+        summary: asked at the end for JSON of what the run did.
     """
     empty = pl.DataFrame(schema={column.name: column.dtype for column in columns})
-    schema = empty.to_arrow().schema.with_metadata({_METADATA_KEY: provenance.encode()})
+    schema = empty.to_arrow().schema.with_metadata({_PROVENANCE: provenance.encode()})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        yield _ParquetTable(writer, schema)
+
+        def write(rows: pl.DataFrame) -> None:
+            if rows.height:
+                writer.write_table(rows.to_arrow().cast(schema), row_group_size=rows.height)
+
+        yield write
+        writer.add_key_value_metadata({_SUMMARY: summary().encode()})
 
 
-class _ParquetTable:
-    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
-        self._writer, self._schema = writer, schema
-
-    def write(self, table: pl.DataFrame) -> None:
-        if table.height:
-            self._writer.write_table(table.to_arrow().cast(self._schema))
-
-
-def read_provenance(path: Path) -> str:
-    """The provenance (JSON) of a table that ntvep wrote.
+def read_metadata(path: Path) -> tuple[str, str]:
+    """Provenance and summary (JSON) of a table that ntvep wrote.
 
     Raises:
         InputError: the file is missing, damaged, or not ours.
     """
+    with _parquet(path) as file:
+        metadata = file.metadata.metadata or {}
+    if _PROVENANCE not in metadata or _SUMMARY not in metadata:
+        raise InputError(f"{path}: not a table that ntvep score wrote: it has no provenance")
+    return metadata[_PROVENANCE].decode(), metadata[_SUMMARY].decode()
+
+
+def read_row_groups(path: Path) -> Iterator[pl.DataFrame]:
+    """Rows of a table, as many at a time as were written at a time.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    with _parquet(path) as file:
+        for number in range(file.num_row_groups):
+            rows = pl.from_arrow(file.read_row_group(number))
+            assert isinstance(rows, pl.DataFrame)
+            yield rows
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        with pq.ParquetFile(path) as file:
+            yield file
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such table; expected one that ntvep score wrote") from error
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a whole Parquet file ({error}); write it again") from error
-    if _METADATA_KEY not in metadata:
-        raise InputError(f"{path}: not a table that ntvep wrote: it has no provenance")
-    return str(metadata[_METADATA_KEY].decode())
+        raise InputError(
+            f"{path}: not a whole Parquet file ({error}); run ntvep score for it again"
+        ) from error

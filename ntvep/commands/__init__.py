@@ -1,0 +1,1 @@
+"""files -> files: one module a command, composing io, model and the pipeline."""

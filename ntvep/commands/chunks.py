@@ -1,0 +1,179 @@
+"""VCF -> chunks, and chunks' SCORES -> one annotated VCF: ``ntvep split`` and ``ntvep gather``."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from itertools import chain, pairwise, tee
+from pathlib import Path
+
+import polars as pl
+import pysam
+
+from ntvep.commands.annotated import targets, writers
+from ntvep.commands.inputs import OnBadRecord, all_chunks, opened_vcf
+from ntvep.commands.summary import Summary
+from ntvep.errors import ConfigError, InputError
+from ntvep.io import tables, vcf
+from ntvep.io.fasta import open_reference
+from ntvep.io.outputs import refuse_overwriting, staged
+from ntvep.provenance import Provenance
+from ntvep.schema import KEY
+
+_SITES_HEADER = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+_KEY = [column.name for column in KEY]
+
+
+def split(
+    source: Path, folder: Path, chunks: int, on_bad_record: OnBadRecord = "fail"
+) -> list[Path]:
+    """Cut a VCF into contiguous chunks of nearly equal numbers of records.
+
+    A chunk holds CHROM, POS, REF and ALT alone: nothing else is needed to score, and no genotype
+    leaves the input. Records of one site stay together, so there may be empty chunks.
+
+    Args:
+        source: VCF or BCF; not standard input, because :func:`gather` reads it again.
+        folder: where ``00000.vcf.gz``, ``00001.vcf.gz``, ... go; made if missing.
+        chunks: how many.
+        on_bad_record: stop at a line that is no record, or leave such lines out.
+
+    Returns:
+        The chunks, in order.
+    """
+    if chunks < 1:
+        raise ConfigError(f"--chunks is {chunks}; expected 1 or more")
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number:05d}.vcf.gz" for number in range(chunks)]
+    with opened_vcf(source, on_bad_record) as inspection, staged(paths, force=True) as staging:
+        sites = _sites(inspection)
+        held: list[bytes] = next(sites, [])
+        written = 0
+        for number, path in enumerate(paths, start=1):
+            wanted = inspection.records * number // chunks
+            with pysam.BGZFile(str(staging.path(path)), "wb") as packed:
+                packed.write(_SITES_HEADER)
+                while held and (written < wanted or number == chunks):
+                    packed.write(b"".join(held))
+                    written += len(held)
+                    held = next(sites, [])
+    return paths
+
+
+def _sites(inspection: vcf.Inspection) -> Iterator[list[bytes]]:
+    """Consecutive records of one CHROM and POS, reduced to what scoring needs."""
+    site: list[bytes] = []
+    place: list[bytes] = []
+    for line in chain.from_iterable(chunk.lines for chunk in all_chunks(inspection)):
+        chrom, pos, _, ref, alt, _ = line.split(b"\t", 5)
+        if site and [chrom, pos] != place:
+            yield site
+            site = []
+        place = [chrom, pos]
+        site.append(b"\t".join((chrom, pos, b".", ref, alt, b".", b".", b".\n")))
+    if site:
+        yield site
+
+
+def gather(
+    source: Path,
+    scored: Sequence[Path],
+    output: Path,
+    *,
+    command: str,
+    table: Path | None = None,
+    reference: Path | None = None,
+    on_bad_record: OnBadRecord = "fail",
+    force: bool = False,
+) -> Summary:
+    """Join the SCORES of all chunks and annotate the VCF that was split.
+
+    Args:
+        source: the VCF that was split.
+        scored: the chunks' tables, in order.
+        output: .vcf, .vcf.gz or .bcf; or .parquet.
+        command: what the user typed, for the provenance.
+        table: Parquet of all SCORES beside a VCF.
+        reference: FASTA, for the lengths of contigs that the header lacks.
+        on_bad_record: as it was for :func:`split`.
+        force: replace outputs that exist.
+
+    Raises:
+        InputError: a chunk is missing, out of order, of another VCF, or made with other settings.
+    """
+    started = time.monotonic()
+    where = targets(output, table)
+    for path in where.files:
+        refuse_overwriting(path, (source, *scored))
+    provenance, summary = _joined(scored, command)
+    with (
+        staged(where.files, force=force) as staging,
+        opened_vcf(source, on_bad_record) as inspection,
+    ):
+        summary.records = inspection.records
+        summary.bad_records = [asdict(bad) for bad in inspection.bad]
+        lengths = open_reference(reference).lengths(inspection.contigs) if reference else {}
+        with writers(where, staging, inspection, provenance, lengths, summary) as write:
+            done = 0
+            for lines, scores in _joined_chunks(inspection, scored):
+                write(lines, scores)
+                done += len(lines)
+            if done < inspection.records:
+                raise InputError(
+                    f"{inspection.name}: has {inspection.records} records, but the tables hold "
+                    f"scores of {done}: the last chunk is missing, or cut. Score it again"
+                )
+            summary.seconds = round(summary.seconds + time.monotonic() - started, 3)
+    summary.log()
+    return summary
+
+
+def _joined(scored: Sequence[Path], command: str) -> tuple[Provenance, Summary]:
+    """One provenance and one summary for all chunks, which must be of one fingerprint."""
+    read = [tables.read_metadata(path) for path in scored]
+    provenances = [Provenance.from_json(provenance) for provenance, _ in read]
+    for (path, first), (other, second) in pairwise(zip(scored, provenances, strict=True)):
+        if (first.fingerprint, first.settings) != (second.fingerprint, second.settings):
+            raise InputError(
+                f"{other}: fingerprint {second.fingerprint} or other settings; {path} has "
+                f"{first.fingerprint}. Score all chunks with the same model and options"
+            )
+    summary = Summary(fingerprint=provenances[0].fingerprint)
+    aliases: dict[str, str] = {}
+    contigs: dict[str, str] = {}
+    for provenance, (_, text) in zip(provenances, read, strict=True):
+        part = json.loads(text)
+        summary.add(part["statuses"], part["passes"])
+        summary.seconds += part["seconds"]
+        aliases |= part["contig_aliases"]
+        contigs |= provenance.contigs
+    summary.contig_aliases = aliases
+    return replace(provenances[0], command=command, contigs=contigs), summary
+
+
+def _joined_chunks(
+    inspection: vcf.Inspection, scored: Sequence[Path]
+) -> Iterator[tuple[Sequence[bytes], pl.DataFrame]]:
+    """Records with their scores, matched by their keys."""
+    parts, ahead = tee(_renumbered(scored))
+    chunks = vcf.read_chunks(inspection, (rows["record"].n_unique() for _, rows in ahead))
+    for path, scores in parts:
+        chunk = next(chunks, None)
+        if chunk is None or not scores.select(_KEY).equals(chunk.alleles.select(_KEY)):
+            raise InputError(
+                f"{path}: its scores are not of the next records of {inspection.name}: a chunk is "
+                "missing, out of order, or of another VCF. Split and score again"
+            )
+        yield chunk.lines, scores
+
+
+def _renumbered(scored: Sequence[Path]) -> Iterator[tuple[Path, pl.DataFrame]]:
+    """Rows of all tables, with the numbers that their records have in the whole input."""
+    first = 0
+    for path in scored:
+        behind = first
+        for rows in tables.read_row_groups(path):
+            numbered = rows.with_columns((pl.col("record") + first).cast(pl.UInt32))
+            behind = int(numbered["record"][-1]) + 1
+            yield path, numbered
+        first = behind

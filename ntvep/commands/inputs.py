@@ -1,0 +1,96 @@
+"""VCF and FASTA -> an input that is whole and of the reference's assembly, or an error at once."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from ntvep.errors import ConfigError, ReferenceMismatchError
+from ntvep.io import vcf
+from ntvep.io.fasta import FastaReference
+from ntvep.pipeline import resolve
+from ntvep.schema import Status
+from ntvep.settings import Settings
+
+_log = logging.getLogger("ntvep")
+
+OnBadRecord = Literal["fail", "skip"]
+
+# Records in memory at once: enough to share passes between neighbours.
+CHUNK_RECORDS = 2_000
+# The assembly is judged on this many alleles whose contig the reference has, ...
+_SAMPLE = 1_000
+# ... but a handful of wrong records, or of records elsewhere, is no wrong assembly.
+_FEWEST_CHECKED = 20
+_FEWEST_UNMAPPED = 100
+
+
+def all_chunks(inspection: vcf.Inspection) -> Iterator[vcf.Chunk]:
+    """Every record of an input, a bounded number at a time."""
+    return vcf.read_chunks(inspection, repeat(CHUNK_RECORDS))
+
+
+@contextmanager
+def opened_vcf(
+    source: Path, on_bad_record: OnBadRecord, refuse_annotated: bool = False
+) -> Iterator[vcf.Inspection]:
+    """Inspect an input and say once what is odd about it."""
+    with vcf.opened(source, on_bad_record, refuse_annotated) as inspection:
+        for note in inspection.notes:
+            _log.warning("%s: %s", inspection.name, note)
+        for bad in inspection.bad:
+            _log.warning("%s, line %d left out: %s", inspection.name, bad.line, bad.reason)
+        yield inspection
+
+
+def judge_assembly(inspection: vcf.Inspection, reference: FastaReference, limit: float) -> None:
+    """Stop before any work if the variants are not of the reference's assembly.
+
+    Args:
+        inspection: of the input.
+        reference: the genome.
+        limit: the share of REF disagreements, among the first 1,000 alleles that can be checked,
+            that is still taken for single wrong records; 1 never stops.
+
+    Raises:
+        ReferenceMismatchError: more disagree, or the reference has none of the contigs.
+    """
+    if not 0 <= limit <= 1:
+        raise ConfigError(f"--ref-mismatch-limit is {limit}; expected a share from 0 to 1")
+    if limit == 1:
+        return
+    if not any(map(reference.spans, inspection.contigs)):
+        if inspection.records >= _FEWEST_UNMAPPED:
+            raise ReferenceMismatchError(
+                f"{inspection.name}: {reference.path.name} has none of its contigs: expected one "
+                f"of {_some(inspection.contigs)}, found {_some(reference.records)}. Give "
+                "--reference the FASTA that the variants were called against"
+            )
+        return
+    # REF is compared before a window is cut, so any settings do.
+    settings = Settings(views=1)
+    statuses: list[str] = []
+    for chunk in all_chunks(inspection):
+        comparable = chunk.alleles.filter(pl.col("status") == Status.OK)
+        found = resolve(comparable, reference, settings)["status"]
+        unplaced = [Status.CONTIG_NOT_IN_REFERENCE, Status.POSITION_OUT_OF_RANGE]
+        statuses += found.filter(~found.is_in(unplaced)).to_list()
+        if len(statuses) >= _SAMPLE:
+            break
+    checked = statuses[:_SAMPLE]
+    wrong = checked.count(Status.REF_MISMATCH)
+    if len(checked) >= _FEWEST_CHECKED and wrong > limit * len(checked):
+        raise ReferenceMismatchError(
+            f"{inspection.name}: wrong build? {wrong} of the first {len(checked)} REF alleles "
+            f"disagree with {reference.path.name} (limit {limit:.0%}). Give --reference the FASTA "
+            "that the variants were called against, or --ref-mismatch-limit 1 to score the others"
+        )
+
+
+def _some(names: Iterable[str]) -> str:
+    few = list(islice(names, 4))
+    return ", ".join(few[:3]) + (", ..." if len(few) > 3 else "")

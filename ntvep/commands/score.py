@@ -1,0 +1,238 @@
+"""VCF -> annotated VCF and Parquet: ``ntvep score`` and ``ntvep.score``."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ntvep.commands.annotated import targets, writers
+from ntvep.commands.inputs import OnBadRecord, all_chunks, judge_assembly, opened_vcf
+from ntvep.commands.summary import Summary
+from ntvep.errors import NumericalFailureError, UnscoredError
+from ntvep.io import vcf
+from ntvep.io.fasta import FastaReference, open_reference
+from ntvep.io.outputs import refuse_overwriting, staged
+from ntvep.model.scorer import Scorer, load_scorer
+from ntvep.pipeline import Scored, score_alleles
+from ntvep.progress import progress
+from ntvep.provenance import Provenance, fingerprint
+from ntvep.schema import Status
+from ntvep.settings import (
+    DEFAULT_MAX_ALLELE_BASES,
+    DEFAULT_MAX_N_FRACTION,
+    DEFAULT_VIEWS,
+    Pool,
+    Settings,
+    parse_scores,
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to score. Every field is an option of the command line, of the same name.
+
+    Attributes:
+        scores: score names, or ``all``.
+        window_tokens: 6-mers in a window; None takes the model's maximum.
+        views: 1, 2 or 12.
+        layer: of the embeddings: ``last``, or a number from 0.
+        pool: what an embedding averages: ``mean`` or ``mean_cls``.
+        device: auto, cpu, cuda or mps.
+        precision: auto, fp32, fp16 or bf16.
+        batch_size: passes in a batch; None finds one.
+        max_allele_bases: the most bases that may go or come.
+        max_n_fraction: the largest share of N in a scored window.
+        on_bad_record: ``fail``, or ``skip`` to leave such lines out and list them.
+        ref_mismatch_limit: the share of REF disagreements that stops the run; 1 never stops it.
+        refuse_annotated: stop if the input already has NTVEP annotations.
+    """
+
+    scores: str | Sequence[str] = "all"
+    window_tokens: int | None = None
+    views: int = DEFAULT_VIEWS
+    layer: str | int = "last"
+    pool: Pool = "mean"
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    max_allele_bases: int = DEFAULT_MAX_ALLELE_BASES
+    max_n_fraction: float = DEFAULT_MAX_N_FRACTION
+    on_bad_record: OnBadRecord = "fail"
+    ref_mismatch_limit: float = 0.1
+    refuse_annotated: bool = False
+
+
+@dataclass(frozen=True)
+class _Run:
+    """An input, a reference and a model that fit together, and what outputs say of them."""
+
+    inspection: vcf.Inspection
+    reference: FastaReference
+    scorer: Scorer
+    provenance: Provenance
+
+    @property
+    def settings(self) -> Settings:
+        return self.provenance.settings
+
+
+def score(
+    vcf: str | Path, reference: str | Path, model: str, *, quiet: bool = True, **options: Any
+) -> pl.DataFrame:
+    """Score the variants of a VCF: the way in for Python.
+
+    Args:
+        vcf: a VCF (plain, gzip, bgzip) or BCF.
+        reference: a FASTA of the same assembly.
+        model: a checkpoint folder, a hub id that has been fetched, or ``demo``.
+        quiet: show no progress.
+        **options: fields of :class:`Options`.
+
+    Returns:
+        SCORES: a row for each ALT allele, in the order of the records, with its scores or the
+        status that says why it has none. :mod:`ntvep.schema` gives columns and units.
+
+    Raises:
+        NtvepError: its text says what was found, where, what was expected and what to do.
+    """
+    with _prepared(Path(vcf), Path(reference), model, Options(**options), "ntvep.score") as run:
+        empty = {column.name: column.dtype for column in run.settings.columns}
+        return pl.concat([pl.DataFrame(schema=empty), *(s.scores for _, s in _scored(run, quiet))])
+
+
+def score_file(
+    source: Path,
+    reference: Path,
+    model: str,
+    output: Path,
+    *,
+    table: Path | None = None,
+    options: Options,
+    command: str,
+    force: bool = False,
+    strict: bool = False,
+    quiet: bool = False,
+) -> Summary:
+    """Score the variants of a VCF into an annotated VCF, a Parquet table, or both.
+
+    Args:
+        source: VCF or BCF; ``-`` for standard input.
+        reference: FASTA of the same assembly.
+        model: a checkpoint folder, a hub id that has been fetched, or ``demo``.
+        output: .vcf, .vcf.gz, .bcf or .parquet; ``-`` for VCF text on standard output.
+        table: Parquet of SCORES beside a VCF.
+        options: how to score.
+        command: what the user typed, for the provenance.
+        force: replace outputs that exist.
+        strict: fail, after writing, if an allele has no score.
+        quiet: no progress bar.
+
+    Raises:
+        NtvepError: nothing is left under any output's name; except for
+            :class:`UnscoredError` and :class:`NumericalFailureError`, whose outputs are whole.
+    """
+    started = time.monotonic()
+    where = targets(output, table)
+    for path in where.files:
+        refuse_overwriting(path, (source, reference))
+    with (
+        staged(where.files, force=force) as staging,
+        _prepared(source, reference, model, options, command) as run,
+    ):
+        summary = Summary(
+            records=run.inspection.records,
+            fingerprint=run.provenance.fingerprint,
+            bad_records=[asdict(bad) for bad in run.inspection.bad],
+            contig_aliases=run.reference.aliases,
+        )
+        lengths = run.reference.lengths(run.inspection.contigs)
+        opened = writers(where, staging, run.inspection, run.provenance, lengths, summary)
+        with opened as write:
+            for chunk, scored in _scored(run, quiet):
+                summary.count(scored.scores["status"], scored.passes)
+                write(chunk.lines, scored.scores)
+            summary.seconds = round(time.monotonic() - started, 3)
+    summary.log()
+    _judge(summary, output, strict)
+    return summary
+
+
+def _judge(summary: Summary, output: Path, strict: bool) -> None:
+    """Say by the exit status what a whole output still lacks."""
+    if failures := summary.statuses.get(Status.NUMERICAL_FAILURE, 0):
+        raise NumericalFailureError(
+            f"{output}: the model gave NaN or infinity for {failures} of {summary.alleles} alleles, "
+            "whose status says so; all other scores are there. Try --precision fp32"
+        )
+    if strict and summary.ok < summary.alleles:
+        counts = ", ".join(f"{n} {s}" for s, n in summary.statuses.items() if s != Status.OK)
+        raise UnscoredError(
+            f"{output}: {summary.alleles - summary.ok} of {summary.alleles} alleles have no score "
+            f"({counts}). The output is whole; leave --strict out to accept it"
+        )
+
+
+@contextmanager
+def _prepared(
+    source: Path, reference: Path, model: str, options: Options, command: str
+) -> Iterator[_Run]:
+    """Judge all that can be judged before a model is loaded; then load it."""
+    scores = parse_scores(options.scores)
+    genome = open_reference(reference)
+    with opened_vcf(source, options.on_bad_record, options.refuse_annotated) as inspection:
+        judge_assembly(inspection, genome, options.ref_mismatch_limit)
+        scorer = load_scorer(
+            model,
+            layer=options.layer,
+            pool_cls=options.pool == "mean_cls",
+            device=options.device,
+            precision=options.precision,
+            batch_size=options.batch_size,
+        )
+        max_tokens = scorer.checkpoint.arch.max_tokens
+        settings = Settings(
+            scores=scores,
+            window_tokens=max_tokens - 1 if options.window_tokens is None else options.window_tokens,
+            max_tokens=max_tokens,
+            views=options.views,
+            layer=scorer.engine.layer,
+            pool=options.pool,
+            max_allele_bases=options.max_allele_bases,
+            max_n_fraction=options.max_n_fraction,
+        )
+        provenance = Provenance(
+            version=version("ntvep"),
+            command=command,
+            model=scorer.identity,
+            settings=settings,
+            reference=reference.name,
+            contigs=genome.md5(inspection.contigs),
+            fingerprint=fingerprint(scorer.identity, settings),
+        )
+        yield _Run(inspection, genome, scorer, provenance)
+
+
+def _scored(run: _Run, quiet: bool) -> Iterator[tuple[vcf.Chunk, Scored]]:
+    """Score chunk by chunk: memory does not grow with the number of records."""
+    with progress("records", run.inspection.records, quiet=quiet) as advance:
+        for chunk in all_chunks(run.inspection):
+            records_per_allele = len(chunk.lines) / chunk.alleles.height
+            scored = score_alleles(
+                chunk.alleles,
+                run.reference,
+                run.scorer.engine,
+                run.scorer.vocabulary,
+                run.settings,
+                partial(_advance, advance, records_per_allele),
+            )
+            yield chunk, scored
+
+
+def _advance(advance: Callable[[float], None], records_per_allele: float, alleles: float) -> None:
+    advance(alleles * records_per_allele)

@@ -1,0 +1,77 @@
+"""statuses and passes -> what a run did, for people (a log) and for programs (JSON)."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+import polars as pl
+
+from ntvep.schema import STATUS_MEANING, Status
+
+_log = logging.getLogger("ntvep")
+
+
+@dataclass
+class Summary:
+    """What a run did; ``OUT.summary.json`` has these keys.
+
+    Attributes:
+        records, alleles, ok: how many there were; ok are those with scores.
+        statuses: number of alleles by status, those that occur.
+        passes: forward passes run.
+        seconds: wall time, loading included.
+        fingerprint: identity of the scores.
+        bad_records: lines left out, with their reasons.
+        contig_aliases: contig names of the input -> of the reference, where they differ.
+    """
+
+    records: int = 0
+    alleles: int = 0
+    ok: int = 0
+    statuses: dict[str, int] = field(default_factory=dict)
+    passes: int = 0
+    seconds: float = 0.0
+    fingerprint: str = ""
+    bad_records: Sequence[Mapping[str, object]] = ()
+    contig_aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def count(self, statuses: pl.Series, passes: int = 0) -> None:
+        """Add the alleles of one chunk."""
+        self.add(Counter(statuses.cast(pl.String).to_list()), passes)
+
+    def add(self, statuses: Mapping[str, int], passes: int) -> None:
+        """Add what a part of the run counted."""
+        counts = Counter(self.statuses) + Counter(statuses)
+        # In the order of the definitions, so that two summaries compare line by line.
+        self.statuses = {s.value: counts[s.value] for s in Status if counts[s.value]}
+        self.alleles = counts.total()
+        self.ok = counts[Status.OK]
+        self.passes += passes
+
+    def to_json(self) -> str:
+        """With the rates that follow from the counts."""
+        rates = {
+            "passes_per_allele": round(self.passes / self.ok, 4) if self.ok else None,
+            "alleles_per_second": round(self.alleles / self.seconds, 2) if self.seconds else None,
+        }
+        return json.dumps(asdict(self) | rates, indent=2) + "\n"
+
+    def log(self) -> None:
+        """Say it."""
+        _log.info("%d records, %d alleles, %d scored", self.records, self.alleles, self.ok)
+        for status, count in self.statuses.items():
+            if status != Status.OK:
+                _log.info("  %d %s: %s", count, status, STATUS_MEANING[Status(status)])
+        if self.passes:
+            _log.info(
+                "%d forward passes (%.2f per scored allele) in %.1f s, %.1f alleles/s",
+                self.passes,
+                self.passes / self.ok,
+                self.seconds,
+                self.alleles / self.seconds,
+            )
+        if self.contig_aliases:
+            pairs = ", ".join(f"{ours} = {theirs}" for ours, theirs in self.contig_aliases.items())
+            _log.info("contig names of the input and the reference: %s", pairs)

@@ -1,0 +1,97 @@
+"""finished files -> their final names: nothing half-written is ever seen under one."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ntvep.errors import OutputError
+
+# Stands for standard input where a file is read, for standard output where one is written.
+STANDARD_STREAM = Path("-")
+
+
+@dataclass(frozen=True)
+class Staging:
+    """Where outputs lie until all of them are whole: a hidden folder beside each."""
+
+    folders: dict[Path, Path]
+
+    def path(self, final: Path) -> Path:
+        """Where to write what will be ``final``; files beside it travel along (an index)."""
+        return self.folders[final] / final.name
+
+
+@contextmanager
+def staged(finals: Sequence[Path], *, force: bool = False) -> Iterator[Staging]:
+    """Hand out places to write to; move everything into place if, and only if, all went well.
+
+    Args:
+        finals: the outputs.
+        force: replace outputs that exist.
+
+    Raises:
+        OutputError: an output exists, its folder is missing or read-only, or the disk is full.
+    """
+    for final in finals:
+        _refuse(final, force)
+    folders: dict[Path, Path] = {}
+    try:
+        with _as_output_error(finals):
+            for final in finals:
+                folders[final] = Path(tempfile.mkdtemp(prefix=".ntvep-", dir=final.parent))
+            yield Staging(folders)
+            for final, folder in folders.items():
+                # Indexes have longer names and go first: no data without its index.
+                for made in sorted(folder.iterdir(), key=lambda path: -len(path.name)):
+                    _sync(made)
+                    made.replace(final.parent / made.name)
+    finally:
+        for folder in folders.values():
+            for left in folder.iterdir():
+                left.unlink()
+            with suppress(FileNotFoundError):
+                folder.rmdir()
+
+
+def refuse_overwriting(output: Path, inputs: Sequence[Path]) -> None:
+    """Raise OutputError if an output is one of the inputs, by whatever name."""
+    for path in inputs:
+        if output.exists() and path.exists() and output.samefile(path):
+            raise OutputError(f"{output}: is an input of this run; give another output name")
+
+
+def _refuse(final: Path, force: bool) -> None:
+    if final.is_dir():
+        raise OutputError(f"{final}: is a folder; expected the name of a file to write")
+    if final.exists() and not force:
+        raise OutputError(f"{final}: exists; add --force to replace it")
+    if not final.parent.is_dir():
+        raise OutputError(
+            f"{final}: its folder does not exist; type: mkdir -p {final.parent}"
+        )
+
+
+@contextmanager
+def _as_output_error(finals: Sequence[Path]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = ", ".join(map(str, finals)) or "standard output"
+        if error.errno == errno.ENOSPC:
+            raise OutputError(
+                f"{where}: the disk is full; nothing was left there. Free space, or write elsewhere"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise OutputError(
+                f"{where}: cannot be written ({error.strerror}); write to a folder of your own"
+            ) from error
+        raise
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())

@@ -1,0 +1,493 @@
+"""VCF -> ALLELES, and SCORES -> VCF: text passes through, only INFO and the header gain anything."""
+
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+import pysam
+
+from ntvep.errors import ConfigError, InputError
+from ntvep.io.outputs import STANDARD_STREAM
+from ntvep.io.text import open_lines, quiet_htslib, spool
+from ntvep.schema import ALLELES, STATUS_VCF, Column, Status, check
+
+_COLUMNS = b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
+_BOM = b"\xef\xbb\xbf"
+# An ALT is any printable text without commas: what is no allele of bases gets a status.
+_ALLELE = rb"[!-+\--~]+"
+_RECORD = re.compile(
+    rb"([^\t\s]+)\t(\d{1,18})\t[^\t]*\t([!-~]+)\t(" + _ALLELE + rb"(?:," + _ALLELE + rb")*)\t"
+    rb"[^\t]*\t([^\t]*)\t([^\t\r\n]*)"
+)
+_DECLARED = re.compile(rb"##(INFO|FILTER|FORMAT|contig)=<ID=([^,>]+)")
+_CONTIG_LENGTH = re.compile(rb"##contig=<.*\blength=(\d+)")
+_OURS = re.compile(rb"##INFO=<ID=NTVEP_|##ntvep_")
+_INFO_KEY = re.compile(rb"(?:^|;)([^=;]+)")
+_BASES = re.compile(r"[ACGT]+", re.IGNORECASE)
+# Beyond this a .tbi cannot point (tabix, 14-bit linear index over 2^29 bases).
+_TBI_END = 1 << 29
+
+
+@dataclass(frozen=True)
+class BadRecord:
+    """A line that is no VCF record, and why."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What one full read of an input tells, before a model is loaded.
+
+    Attributes:
+        path: the file that was read.
+        name: how the user called it.
+        header: all header lines with their line ends, ``#CHROM`` last; no byte order mark.
+        records: number of good records.
+        contigs: contigs as spelled, with their number of records, in order of appearance.
+        is_sorted: each contig's records stand together, POS never falls.
+        needs_csi: positions reach beyond what a .tbi can index.
+        bad: lines left out; empty unless asked for.
+        added: header lines for what is used and not declared, without line ends.
+        notes: what the user should know, a sentence each.
+    """
+
+    path: Path
+    name: str
+    header: tuple[bytes, ...]
+    records: int
+    contigs: Mapping[str, int]
+    is_sorted: bool
+    needs_csi: bool
+    bad: tuple[BadRecord, ...]
+    added: tuple[bytes, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def newline(self) -> bytes:
+        """The line end of the header, for lines that are added to it."""
+        return b"\r\n" if self.header[0].endswith(b"\r\n") else b"\n"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive records.
+
+    Attributes:
+        lines: as they stand in the input, line ends included.
+        alleles: ALLELES; ``ok`` where the text alone does not forbid a score.
+    """
+
+    lines: tuple[bytes, ...]
+    alleles: pl.DataFrame
+
+
+# Reading -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def opened(
+    source: Path, on_bad_record: Literal["fail", "skip"] = "fail", refuse_annotated: bool = False
+) -> Iterator[Inspection]:
+    """Inspect a VCF or BCF; standard input is kept in a temporary file meanwhile.
+
+    Raises:
+        InputError: see :func:`inspect`.
+    """
+    if source != STANDARD_STREAM:
+        yield inspect(source, str(source), on_bad_record, refuse_annotated)
+        return
+    with tempfile.TemporaryDirectory(prefix="ntvep-") as folder:
+        path = spool(sys.stdin.buffer, Path(folder))
+        yield inspect(path, "standard input", on_bad_record, refuse_annotated)
+
+
+def inspect(
+    path: Path, name: str, on_bad_record: Literal["fail", "skip"], refuse_annotated: bool = False
+) -> Inspection:
+    """Read an input once, whole: prove it intact and learn what its header lacks.
+
+    Args:
+        path: VCF text, gzip, bgzip, or BCF; the content decides.
+        name: how the user called it, for messages.
+        on_bad_record: stop at a line that is no record, or leave such lines out and list them.
+        refuse_annotated: stop if it already has annotations of ntvep.
+
+    Raises:
+        InputError: damaged, cut, not a VCF, or a bad record; names the line.
+    """
+    with open_lines(path, name) as lines:
+        header, body, had_bom = _split_header(lines, name)
+        declared = {kind: set[bytes]() for kind in (b"INFO", b"FILTER", b"FORMAT", b"contig")}
+        for line in header:
+            if match := _DECLARED.match(line):
+                declared[match[1]].add(match[2])
+        used = _Used()
+        bad: list[BadRecord] = []
+        for number, line, record in _records(body, header):
+            if isinstance(record, str):
+                if on_bad_record == "fail":
+                    raise InputError(
+                        f"{name}, line {number}: {record}. Mend the line, or leave such lines out "
+                        "with --on-bad-record skip"
+                    )
+                bad.append(BadRecord(number, record))
+            else:
+                used.add(line, record)
+    ours = any(_OURS.match(line) for line in header)
+    if ours and refuse_annotated:
+        raise InputError(
+            f"{name}: already has NTVEP annotations; leave --refuse-annotated out to replace them"
+        )
+    added = _missing_declarations(header, declared, used)
+    notes = []
+    if had_bom:
+        notes.append("byte order mark removed")
+    if added:
+        notes.append(f"header completed with {len(added)} lines for what it uses but lacks")
+    if ours:
+        notes.append("annotations of an earlier ntvep run are replaced")
+    if not used.is_sorted:
+        notes.append("records are not sorted by contig and position: no index will be written")
+    lengths = (int(m[1]) for line in header if (m := _CONTIG_LENGTH.match(line)))
+    return Inspection(
+        path=path,
+        name=name,
+        header=tuple(header),
+        records=used.records,
+        contigs={contig.decode(): count for contig, count in used.contigs.items()},
+        is_sorted=used.is_sorted,
+        needs_csi=max(used.last_base, *lengths, 0) > _TBI_END,
+        bad=tuple(bad),
+        added=tuple(added),
+        notes=tuple(notes),
+    )
+
+
+def read_chunks(inspection: Inspection, sizes: Iterable[int]) -> Iterator[Chunk]:
+    """Read an inspected input again, in chunks of these numbers of good records."""
+    with open_lines(inspection.path, inspection.name) as lines:
+        header, body, _ = _split_header(lines, inspection.name)
+        good = (
+            (line, record)
+            for _, line, record in _records(body, header)
+            if not isinstance(record, str)
+        )
+        first = 0
+        for size in sizes:
+            some = tuple(islice(good, size))
+            if not some:
+                return
+            kept, parsed = zip(*some, strict=True)
+            yield Chunk(kept, _alleles(parsed, first))
+            first += len(kept)
+
+
+def _split_header(
+    lines: Iterator[bytes], name: str
+) -> tuple[list[bytes], Iterator[tuple[int, bytes]], bool]:
+    """Header lines, numbered lines behind them, and whether there was a byte order mark."""
+    first = next(lines)
+    had_bom = first.startswith(_BOM)
+    header: list[bytes] = []
+    for line in chain([first.removeprefix(_BOM)], lines):
+        header.append(line)
+        if not line.startswith(b"##"):
+            break
+    columns = header[-1].rstrip(b"\r\n")
+    number = len(header)
+    if not columns.startswith(b"#CHROM"):
+        raise InputError(
+            f"{name}, line {number}: expected header lines that begin with ## and then the line "
+            "of column names that begins with #CHROM; this is not a VCF, or its header was cut"
+        )
+    if not (columns + b"\t").startswith(_COLUMNS + b"\t"):
+        raise InputError(
+            f"{name}, line {number}: expected the columns {_COLUMNS.decode()!r}, separated by "
+            "tabs, at the beginning of the #CHROM line"
+        )
+    return header, enumerate(lines, start=number + 1), had_bom
+
+
+def _records(
+    body: Iterator[tuple[int, bytes]], header: Sequence[bytes]
+) -> Iterator[tuple[int, bytes, re.Match[bytes] | str]]:
+    """Each line's number, its text, and its fields or what is wrong with it."""
+    tabs = header[-1].count(b"\t")
+    for number, line in body:
+        record = _RECORD.match(line)
+        if record is None or line.count(b"\t") != tabs or not _is_text(record):
+            yield number, line, _what_is_wrong(line, tabs)
+        else:
+            yield number, line, record
+
+
+def _is_text(record: re.Match[bytes]) -> bool:
+    if record[1].isascii():
+        return True
+    try:
+        record[1].decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _what_is_wrong(line: bytes, tabs: int) -> str:
+    """Why a line is no record; says nothing of samples or INFO."""
+    fields = line.rstrip(b"\r\n").split(b"\t")
+    if fields == [b""]:
+        return "a blank line"
+    if len(fields) != tabs + 1:
+        cut = "" if line.endswith(b"\n") else "; the file ends here, so it may have been cut"
+        return f"{len(fields)} columns, but the header has {tabs + 1}{cut}"
+    names = ("CHROM", "POS", "REF", "ALT")
+    patterns = (rb"[^\s]+", rb"\d{1,18}", rb"[!-~]+", _ALLELE + rb"(?:," + _ALLELE + rb")*")
+    for name, place, pattern in zip(names, (0, 1, 3, 4), patterns, strict=True):
+        if not re.fullmatch(pattern, fields[place]):
+            shown = fields[place][:40].decode("ascii", "backslashreplace")
+            return f"{name} is {shown!r}"
+    return "CHROM is not UTF-8"
+
+
+class _Used:
+    """What the records of an input use, gathered while they stream by."""
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.contigs: dict[bytes, int] = {}
+        self.filters: set[bytes] = set()
+        self.infos: set[bytes] = set()
+        self.formats: set[bytes] = set()
+        self.is_sorted = True
+        self.last_base = 0
+        self._contig, self._pos = b"", 0
+
+    def add(self, line: bytes, record: re.Match[bytes]) -> None:
+        """Count one good record."""
+        contig, digits, ref, _, filters, info = record.groups()
+        pos = int(digits)
+        self.records += 1
+        if contig != self._contig:
+            self.is_sorted &= contig not in self.contigs
+            self._contig, self._pos = contig, 0
+        self.is_sorted &= pos >= self._pos
+        self._pos = pos
+        self.last_base = max(self.last_base, pos + len(ref) - 1)
+        self.contigs[contig] = self.contigs.get(contig, 0) + 1
+        self.filters.add(filters)
+        self.infos.update(_INFO_KEY.findall(info))
+        tail = line[record.end() :]
+        if tail[:1] == b"\t":
+            self.formats.add(tail.split(b"\t", 2)[1].rstrip(b"\r\n"))
+
+
+def _missing_declarations(
+    header: Sequence[bytes], declared: Mapping[bytes, set[bytes]], used: _Used
+) -> list[bytes]:
+    """Header lines for ids that records use and the header does not declare."""
+    lines = [] if header[0].startswith(b"##fileformat=") else [b"##fileformat=VCFv4.2"]
+
+    def missing(kind: bytes, ids: Iterator[bytes], rest: bytes) -> None:
+        unknown = sorted(set(ids) - declared[kind] - {b"", b"."})
+        lines.extend(b"##%s=<ID=%s%s>" % (kind, name, rest) for name in unknown)
+
+    undeclared = b'Description="Not declared in the input"'
+    filters = chain.from_iterable(names.split(b";") for names in used.filters)
+    missing(b"FILTER", (f for f in filters if f not in (b"PASS", b"0")), b"," + undeclared)
+    infos = (key for key in used.infos if not key.startswith(b"NTVEP_"))
+    missing(b"INFO", infos, b",Number=.,Type=String," + undeclared)
+    formats = chain.from_iterable(keys.split(b":") for keys in used.formats)
+    missing(b"FORMAT", formats, b",Number=.,Type=String," + undeclared)
+    # In the order of the file: an index numbers contigs as the header does.
+    lines += [b"##contig=<ID=%s>" % c for c in used.contigs if c not in declared[b"contig"]]
+    return lines
+
+
+def _alleles(records: Sequence[re.Match[bytes]], first: int) -> pl.DataFrame:
+    rows: list[tuple[int, int, str, int, str, str, str]] = []
+    for number, record in enumerate(records, start=first):
+        chrom, pos, ref, alts, _, _ = record.groups()
+        site = chrom.decode(), int(pos), ref.decode()
+        for allele, alt in enumerate(alts.decode().split(","), start=1):
+            rows.append((number, allele, *site, alt, text_status(site[2], alt)))
+    schema = {column.name: column.dtype for column in ALLELES}
+    return check(pl.DataFrame(rows, schema=schema, orient="row"), ALLELES)
+
+
+def text_status(ref: str, alt: str) -> Status:
+    """The status that REF and ALT decide by themselves."""
+    if _BASES.fullmatch(alt):
+        if not _BASES.fullmatch(ref):
+            return Status.AMBIGUOUS_BASE
+        return Status.SAME_AS_REF if alt.upper() == ref.upper() else Status.OK
+    if alt in (".", "<*>", "<NON_REF>"):
+        return Status.NO_ALT
+    if alt == "*":
+        return Status.SPANNING_DELETION
+    if "[" in alt or "]" in alt or alt.startswith(".") or alt.endswith("."):
+        return Status.BREAKEND
+    if alt.startswith("<"):
+        return Status.SYMBOLIC_ALLELE
+    return Status.AMBIGUOUS_BASE
+
+
+# Writing -----------------------------------------------------------------------------------------
+
+
+def output_header(
+    inspection: Inspection,
+    columns: Sequence[Column],
+    how: str,
+    provenance: Sequence[str],
+    lengths: Mapping[str, int],
+) -> list[bytes]:
+    """Header lines of the annotated VCF, line ends included.
+
+    Args:
+        inspection: of the input; its own lines stay as they are, in their places.
+        columns: score columns that are written to INFO.
+        how: the layer, pool and views, for every description.
+        provenance: lines that say what made this file.
+        lengths: of contigs that the input does not declare, where they are known.
+    """
+    kept = [line for line in inspection.header if not _OURS.match(line)]
+    added = list(inspection.added)
+    for place, line in enumerate(added):
+        contig = line.removeprefix(b"##contig=<ID=").removesuffix(b">").decode()
+        if line.startswith(b"##contig") and contig in lengths:
+            added[place] = b"##contig=<ID=%s,length=%d>" % (contig.encode(), lengths[contig])
+    first = [added.pop(0)] if added and added[0].startswith(b"##fileformat") else []
+    statuses = ", ".join(status.value for status in Status)
+    infos = [(STATUS_VCF, "String", f"Why this ALT has scores or has none: {statuses}")]
+    for column in columns:
+        kind = "Integer" if column.dtype == pl.Boolean else "Float"
+        unit = f" [{column.unit}]" if column.unit else ""
+        infos.append((column.vcf, kind, f"{column.name}{unit}: {column.meaning}; {how}"))
+    declared = [
+        f'##INFO=<ID={key},Number=A,Type={kind},Description="{text}">'.encode()
+        for key, kind, text in infos
+    ]
+    end = inspection.newline
+    own = [line + end for line in (*added, *declared, *(line.encode() for line in provenance))]
+    return [*(line + end for line in first), *kept[:-1], *own, kept[-1]]
+
+
+def annotate(
+    lines: Sequence[bytes], scores: pl.DataFrame, columns: Sequence[Column]
+) -> list[bytes]:
+    """Records with their scores in INFO; every byte outside INFO stays.
+
+    Args:
+        lines: the records.
+        scores: SCORES of exactly these records, in order.
+        columns: score columns to write; one that is null for all ALTs of a record is left out of
+            that record. Values have 6 significant digits.
+    """
+    counts = scores.group_by("record", maintain_order=True).len()["len"].to_list()
+    statuses = scores["status"].cast(pl.String).to_list()
+    values = [(f"{c.vcf}=", _printed(scores[c.name])) for c in columns]
+    annotated, begin = [], 0
+    for line, count in zip(lines, counts, strict=True):
+        if count == 1:
+            parts = [key + column[begin] for key, column in values if column[begin] != "."]
+            parts.append(f"{STATUS_VCF}={statuses[begin]}")
+        else:
+            end = begin + count
+            parts = [
+                key + ",".join(column[begin:end])
+                for key, column in values
+                if any(value != "." for value in column[begin:end])
+            ]
+            parts.append(f"{STATUS_VCF}={','.join(statuses[begin:end])}")
+        begin += count
+        annotated.append(_with_info(line, ";".join(parts).encode()))
+    return annotated
+
+
+def _printed(column: pl.Series) -> list[str]:
+    if column.dtype == pl.Boolean:
+        return ["." if value is None else str(int(value)) for value in column]
+    return ["." if value is None else f"{value:.6g}" for value in column]
+
+
+def _with_info(line: bytes, ours: bytes) -> bytes:
+    before = _before_info(line)
+    info = line[before:].split(b"\t", 1)[0].rstrip(b"\r\n")
+    rest = line[before + len(info) :]
+    if b"NTVEP_" in info:
+        info = b";".join(part for part in info.split(b";") if not part.startswith(b"NTVEP_"))
+    joined = ours if info in (b"", b".") else info + b";" + ours
+    return line[:before] + joined + rest
+
+
+def _before_info(line: bytes) -> int:
+    place = -1
+    for _ in range(7):
+        place = line.index(b"\t", place + 1)
+    return place + 1
+
+
+@contextmanager
+def vcf_writer(
+    path: Path, inspection: Inspection, header: Sequence[bytes]
+) -> Iterator[Callable[[Sequence[bytes]], None]]:
+    """Write an annotated VCF; yields the function that takes records.
+
+    Args:
+        path: .vcf, .vcf.gz (bgzip, indexed with .tbi or .csi if sorted), .bcf (with .csi), or
+            ``-`` for text on standard output.
+        inspection: of the input: is it sorted, how far do positions reach.
+        header: the output's header lines.
+
+    Raises:
+        ConfigError: the suffix names no VCF.
+    """
+    if path == STANDARD_STREAM:
+        sys.stdout.buffer.writelines(header)
+        yield sys.stdout.buffer.writelines
+        sys.stdout.buffer.flush()
+    elif path.name.endswith(".vcf"):
+        with path.open("wb") as text:
+            text.writelines(header)
+            yield text.writelines
+    elif path.name.endswith(".vcf.gz"):
+        with pysam.BGZFile(str(path), "wb") as packed:
+            packed.write(b"".join(header))
+            yield lambda lines: packed.write(b"".join(lines))
+        if inspection.is_sorted:
+            with quiet_htslib():
+                pysam.tabix_index(str(path), preset="vcf", csi=inspection.needs_csi, force=True)
+    elif path.name.endswith(".bcf"):
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            text_path = Path(folder) / "annotated.vcf"
+            with vcf_writer(text_path, inspection, header) as write:
+                yield write
+            _encode_bcf(text_path, path, inspection.is_sorted)
+    else:
+        raise ConfigError(f"{path.name}: expected an output named .vcf, .vcf.gz or .bcf, or -")
+
+
+def _encode_bcf(text: Path, path: Path, index: bool) -> None:
+    with quiet_htslib():
+        try:
+            with (
+                pysam.VariantFile(str(text)) as source,
+                pysam.VariantFile(str(path), "wb", header=source.header) as target,
+            ):
+                for record in source:
+                    target.write(record)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{path.name}: htslib cannot encode these records as BCF ({error}); write .vcf.gz, "
+                "which keeps every byte"
+            ) from error
+        if index:
+            pysam.tabix_index(str(path), preset="bcf", force=True)
