@@ -14,7 +14,7 @@ from ntvep.passes import TokenPair
 from ntvep.schema import Status
 from ntvep.settings import VIEWS, Settings
 from ntvep.tokens import Tokens, Vocabulary, substitute, token_count, tokenize
-from ntvep.windows import K, Edit, Span, WindowPair
+from ntvep.windows import Edit, K, Span, WindowPair
 
 
 class Reference(Protocol):

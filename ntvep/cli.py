@@ -1,6 +1,7 @@
 """command line -> one function call: parse, call, print; nothing is decided here."""
 
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -13,9 +14,12 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from ntvep.errors import NtvepError
-from ntvep.settings import DEFAULT_MAX_ALLELE_BASES, DEFAULT_MAX_N_FRACTION, DEFAULT_VIEWS
-
-_INTERRUPTED = 130
+from ntvep.settings import (
+    DEFAULT_MAX_ALLELE_BASES,
+    DEFAULT_MAX_N_FRACTION,
+    DEFAULT_VIEWS,
+    Settings,
+)
 
 app = typer.Typer(
     name="ntvep",
@@ -50,7 +54,9 @@ MaxAlleleBases = Annotated[int, typer.Option(help="Most bases that an allele may
 MaxNFraction = Annotated[float, typer.Option(help="Largest share of N in a scored window.")]
 OnBadRecord = Annotated[
     Literal["fail", "skip"],
-    typer.Option(help="What to do with lines that are no VCF records: stop, or leave out and list."),
+    typer.Option(
+        help="What to do with lines that are no VCF records: stop, or leave out and list."
+    ),
 ]
 MismatchLimit = Annotated[
     float,
@@ -84,7 +90,9 @@ def score(
     window_tokens: WindowTokens = None,
     views: Views = DEFAULT_VIEWS,
     scores: Annotated[str, typer.Option(help="all, or names joined by commas.")] = "all",
-    layer: Annotated[str, typer.Option(help="Layer of the embeddings: last, or 0, 1, ...")] = "last",
+    layer: Annotated[
+        str, typer.Option(help="Layer of the embeddings: last, or 0, 1, ...")
+    ] = "last",
     pool: Annotated[
         Literal["mean", "mean_cls"], typer.Option(help="What an embedding averages.")
     ] = "mean",
@@ -106,10 +114,10 @@ def score(
     verbose: Verbose = False,
 ) -> None:
     """Score every ALT allele of a VCF and write it back, annotated."""
-    from ntvep import commands
+    from ntvep.commands.score import Options, parse_batch_size, score_file
 
     _set_up_log(quiet, verbose)
-    options = commands.Options(
+    options = Options(
         scores=scores,
         window_tokens=window_tokens,
         views=views,
@@ -117,14 +125,14 @@ def score(
         pool=pool,
         device=device,
         precision=precision,
-        batch_size=commands.parse_batch_size(batch_size),
+        batch_size=parse_batch_size(batch_size),
         max_allele_bases=max_allele_bases,
         max_n_fraction=max_n_fraction,
         on_bad_record=on_bad_record,
         ref_mismatch_limit=ref_mismatch_limit,
         refuse_annotated=refuse_annotated,
     )
-    commands.score_file(
+    score_file(
         source,
         reference,
         model,
@@ -156,21 +164,24 @@ def variants(
     verbose: Verbose = False,
 ) -> None:
     """List every ALT allele with the status that it would get: a dry run without a model."""
-    from ntvep import commands
+    from ntvep.commands.variants import list_variants
 
     _set_up_log(quiet, verbose)
-    commands.list_variants(
-        source,
-        reference,
-        output,
+    settings = Settings(
         window_tokens=window_tokens,
+        max_tokens=window_tokens + 1,
         views=views,
         max_allele_bases=max_allele_bases,
         max_n_fraction=max_n_fraction,
+    )
+    list_variants(
+        source,
+        reference,
+        output,
+        settings=settings,
         on_bad_record=on_bad_record,
         ref_mismatch_limit=ref_mismatch_limit,
         force=force,
-        quiet=quiet,
     )
 
 
@@ -184,10 +195,10 @@ def split(
     verbose: Verbose = False,
 ) -> None:
     """Cut a VCF into contiguous chunks of sites, for jobs that run side by side."""
-    from ntvep import commands
+    from ntvep.commands.chunks import split as split_file
 
     _set_up_log(quiet, verbose)
-    commands.split(source, output, chunks, on_bad_record)
+    split_file(source, output, chunks, on_bad_record)
 
 
 @app.command(
@@ -198,17 +209,27 @@ def gather(
     tables: Annotated[list[Path], typer.Argument(help="The chunks' SCORES, in order.")],
     output: Annotated[Path, typer.Option("--output", "-o", help=".vcf, .vcf.gz or .bcf.")],
     table: Annotated[Path | None, typer.Option(help="Also write all SCORES as Parquet.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="FASTA, for contig lengths that the header lacks.")
+    ] = None,
     on_bad_record: OnBadRecord = "fail",
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Join the chunks' scores, in order, and annotate the VCF that was split."""
-    from ntvep import commands
+    from ntvep.commands.chunks import gather as gather_files
 
     _set_up_log(quiet, verbose)
-    commands.gather(
-        source, tables, output, table=table, on_bad_record=on_bad_record, force=force
+    gather_files(
+        source,
+        tables,
+        output,
+        command=_command_line(),
+        table=table,
+        reference=reference,
+        on_bad_record=on_bad_record,
+        force=force,
     )
 
 
@@ -217,9 +238,9 @@ def model_info(
     model: Annotated[str, typer.Argument(help="Folder, fetched hub id, or `demo`.")],
 ) -> None:
     """Show a model's architecture, window, vocabulary, checksum and licence."""
-    from ntvep import commands
+    from ntvep.commands import models
 
-    for name, value in commands.model_info(model).items():
+    for name, value in models.model_info(model).items():
         print(f"{name:<18} {value}")
 
 
@@ -228,9 +249,9 @@ def model_check(
     model: Annotated[str, typer.Argument(help="Folder, fetched hub id, or `demo`.")],
 ) -> None:
     """Compare our numbers for a model with those of transformers' own implementation."""
-    from ntvep import commands
+    from ntvep.commands import models
 
-    print(commands.model_check(model))
+    print(models.model_check(model))
 
 
 @model_app.command(
@@ -247,33 +268,37 @@ def model_fetch(
 
     This is the only command that uses a network.
     """
-    from ntvep import commands
+    from ntvep.commands import models
 
     _set_up_log(quiet, verbose)
-    print(commands.model_fetch(model, revision))
+    print(models.model_fetch(model, revision))
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C, or a job that is told to stop: cleans up on its way, and no library swallows it."""
 
 
 def main() -> NoReturn:
     """Run the command line: exit 0 only if all is well."""
-    # A job that is told to stop cleans up as one that is interrupted by hand.
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(standalone_mode=True)
+        app()
     except NtvepError as error:
         _say(f"ntvep: error: {error}")
         sys.exit(error.exit_status)
-    except KeyboardInterrupt:
+    except _Interrupted as signalled:
         _say("ntvep: interrupted; no output was written")
-        sys.exit(_INTERRUPTED)
+        sys.exit(128 + signalled.args[0])
     except BrokenPipeError:
-        # The reader of our standard output has seen enough.
-        sys.stderr.close()
+        # The reader of our standard output has seen enough; Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(0)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    raise _Interrupted(number)
 
 
 def _say(text: str) -> None:

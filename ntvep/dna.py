@@ -16,7 +16,7 @@ _LETTER_OF_CODE = np.frombuffer(LETTERS.encode(), np.uint8)
 
 
 def encode(letters: str | bytes) -> Dna:
-    """Codes of a sequence. Soft-masked (lower-case) bases count as bases; all but ACGT becomes N."""
+    """Codes of a sequence. Lower case (soft-masked) counts as upper; all but ACGT becomes N."""
     raw = letters.encode("ascii", "replace") if isinstance(letters, str) else letters
     codes: Dna = _CODE_OF_BYTE[np.frombuffer(raw, np.uint8)]
     return codes

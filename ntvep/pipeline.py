@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float64, Shaped
+from jaxtyping import Float64, Shaped
 
 from ntvep import scoring
 from ntvep.alleles import Prepared, Reference, preparer

@@ -31,7 +31,7 @@ STATUS_MEANING: Mapping[Status, str] = {
     Status.OK: "scored",
     Status.REF_MISMATCH: "REF is not what the reference has at this place",
     Status.CONTIG_NOT_IN_REFERENCE: "the reference has no contig of this name, nor an alias of it",
-    Status.POSITION_OUT_OF_RANGE: "the place lies outside the contig, or outside the slice given of it",
+    Status.POSITION_OUT_OF_RANGE: "the place is outside the contig, or the slice given of it",
     Status.AT_CONTIG_END: "no window of whole 6-mers holds the change",
     Status.SYMBOLIC_ALLELE: "a symbolic ALT such as <DEL> has no sequence",
     Status.BREAKEND: "a breakend has no single ALT sequence",
@@ -166,7 +166,7 @@ def score_schema(names: Sequence[str], with_sd: bool) -> tuple[Column, ...]:
 def check(table: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
     """Return ``table`` if it has exactly ``columns``, with their dtypes and without stray nulls.
 
-    Where the table has a status, nullable columns must be null in every row whose status is not ``ok``.
+    Nullable columns must be null in every row whose status is not ``ok``.
 
     Raises:
         ValueError: names, dtypes or nulls differ. This is a fault of ours, not of the input.

@@ -4,10 +4,10 @@ Natural logarithms. A negative log-ratio says that ALT is less likely than REF; 
 says that ALT moves the embedding farther. Undefined values are NaN.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64
 from scipy.special import logsumexp
 
 from ntvep.passes import Answers, Asked, Plan, TokenPair
@@ -26,7 +26,7 @@ def summed_log_prob(
 def llr(
     log_probs: Float32[np.ndarray, "query vocab"], alt: Asked, ref: Asked, pairs: int
 ) -> Float64[np.ndarray, "pair"]:
-    """log P(ALT tokens) - log P(REF tokens), nats; negative = ALT less likely than REF.
+    """Log P(ALT tokens) - log P(REF tokens), nats; negative = ALT less likely than REF.
 
     With masked rows the masked-marginal score, with rows of the unmasked REF window the
     wild-type-marginal score (Meier et al., NeurIPS 2021).
@@ -39,7 +39,7 @@ def llr_marginal(
     snv: tuple[int, int, int],
     vocabulary: Vocabulary,
 ) -> float:
-    """log P(ALT base) - log P(REF base) at one place of a masked 6-mer, nats.
+    """Log P(ALT base) - log P(REF base) at one place of a masked 6-mer, nats.
 
     P(base) is the sum of P(6-mer) over the 1,024 6-mers that have the base at that place.
 

@@ -75,7 +75,8 @@ def trim(pos: int, ref: str, alt: str) -> Edit:
 
     Args:
         pos: 1-based POS of the record.
-        ref, alt: REF and one ALT, of A, C, G, T in either case.
+        ref: REF, of A, C, G, T in either case.
+        alt: one ALT, likewise.
     """
     if len(ref) == 1 == len(alt):
         return Edit(pos - 1, dna.encode(ref), dna.encode(alt))

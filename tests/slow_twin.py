@@ -1,7 +1,7 @@
 """The definitions of docs/scores.md once more, in plain loops over strings: the fast path's judge.
 
 One allele, one view, one forward pass at a time; nothing shared, nothing vectorised, no code of
-ntvep's. Tokens come from transformers' tokenizer, logits and hidden states from transformers' model.
+ntvep's. Tokens come from transformers' tokenizer, logits and hidden states from its model.
 """
 
 import math
@@ -126,9 +126,7 @@ class Twin:
         return p - start + max(1, len(a)) > len(alt_seq)
 
     @staticmethod
-    def sequences(
-        contig: str, p: int, r: str, a: str, start: int, stop: int
-    ) -> tuple[str, str]:
+    def sequences(contig: str, p: int, r: str, a: str, start: int, stop: int) -> tuple[str, str]:
         mutant = contig[:p] + a + contig[p + len(r) :]
         return contig[start:stop], mutant[start : start + (stop - start)]
 

@@ -145,7 +145,11 @@ STATUSES = [
 ]
 MIXED_GENOME = Genome(
     GENOME.contigs
-    | {"d": "ACGTACGG"[:2] + "GTACGG", "n": "ANNNNNNNNNNN" + "ANACGT" + "ACGTACCCCGGG", "m": "acgtac"}
+    | {
+        "d": "ACGTACGG"[:2] + "GTACGG",
+        "n": "ANNNNNNNNNNN" + "ANACGT" + "ACGTACCCCGGG",
+        "m": "acgtac",
+    }
 )
 
 
@@ -180,7 +184,10 @@ def test_a_number_that_is_not_finite_is_a_status():
 def all_snvs(first, last):
     text = GENOME.contigs["c"]
     return [
-        ("c", p + 1, text[p], base) for p in range(first, last) for base in "ACGT" if base != text[p]
+        ("c", p + 1, text[p], base)
+        for p in range(first, last)
+        for base in "ACGT"
+        if base != text[p]
     ]
 
 

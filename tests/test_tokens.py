@@ -40,18 +40,19 @@ SEQUENCES = st.text("ACGTN", min_size=1, max_size=80) | st.text("ACGT", min_size
 @example(sequence="ACGTGTACNTGCACGGANCGACTAGTCTGA")
 def test_ids_equal_the_checkpoints_tokenizer(both, sequence):
     vocabulary, theirs = both
-    assert tokens.tokenize(dna.encode(sequence), vocabulary).ids.tolist() == theirs(sequence)[
-        "input_ids"
-    ]
+    assert (
+        tokens.tokenize(dna.encode(sequence), vocabulary).ids.tolist()
+        == theirs(sequence)["input_ids"]
+    )
 
 
 @given(sequence=st.text("ACGTNacgtnRYKMSWBDHV-", min_size=1, max_size=60))
 def test_soft_masked_bases_count_and_other_letters_are_n(both, sequence):
     vocabulary, theirs = both
     shown = "".join(c if c in "ACGT" else "N" for c in sequence.upper())
-    assert tokens.tokenize(dna.encode(sequence), vocabulary).ids.tolist() == theirs(shown)[
-        "input_ids"
-    ]
+    assert (
+        tokens.tokenize(dna.encode(sequence), vocabulary).ids.tolist() == theirs(shown)["input_ids"]
+    )
 
 
 def test_golden_cases(both, shared):

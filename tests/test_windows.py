@@ -113,7 +113,11 @@ def test_cut_insertion_pushes_bases_out():
 
 
 def test_cut_deletion_at_the_contigs_end_is_shorter():
-    assert cut(TEXT[:14], Edit(7, dna.encode("GGTT"), NONE), Span(6, 12)) == (1, "GGGTTT", "GTAC"[:4])
+    assert cut(TEXT[:14], Edit(7, dna.encode("GGTT"), NONE), Span(6, 12)) == (
+        1,
+        "GGGTTT",
+        "GTAC"[:4],
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from itertools import chain, pairwise, tee
 from pathlib import Path
 
 import polars as pl
-import pysam
 
 from ntvep.commands.annotated import targets, writers
 from ntvep.commands.inputs import OnBadRecord, all_chunks, opened_vcf
@@ -51,10 +50,10 @@ def split(
         written = 0
         for number, path in enumerate(paths, start=1):
             wanted = inspection.records * number // chunks
-            with pysam.BGZFile(str(staging.path(path)), "wb") as packed:
-                packed.write(_SITES_HEADER)
+            with vcf.bgzip_writer(staging.path(path)) as write:
+                write([_SITES_HEADER])
                 while held and (written < wanted or number == chunks):
-                    packed.write(b"".join(held))
+                    write(held)
                     written += len(held)
                     held = next(sites, [])
     return paths

@@ -14,7 +14,7 @@ import polars as pl
 from ntvep.commands.annotated import targets, writers
 from ntvep.commands.inputs import OnBadRecord, all_chunks, judge_assembly, opened_vcf
 from ntvep.commands.summary import Summary
-from ntvep.errors import NumericalFailureError, UnscoredError
+from ntvep.errors import ConfigError, NumericalFailureError, UnscoredError
 from ntvep.io import vcf
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.outputs import refuse_overwriting, staged
@@ -66,6 +66,19 @@ class Options:
     on_bad_record: OnBadRecord = "fail"
     ref_mismatch_limit: float = 0.1
     refuse_annotated: bool = False
+
+
+def parse_batch_size(text: str) -> int | None:
+    """``auto`` (None) or a number.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise ConfigError(f"--batch-size is {text!r}; expected auto, or 1 or more")
+    return int(text)
 
 
 @dataclass(frozen=True)
@@ -167,7 +180,7 @@ def _judge(summary: Summary, output: Path, strict: bool) -> None:
     """Say by the exit status what a whole output still lacks."""
     if failures := summary.statuses.get(Status.NUMERICAL_FAILURE, 0):
         raise NumericalFailureError(
-            f"{output}: the model gave NaN or infinity for {failures} of {summary.alleles} alleles, "
+            f"{output}: NaN or infinity for {failures} of {summary.alleles} alleles, "
             "whose status says so; all other scores are there. Try --precision fp32"
         )
     if strict and summary.ok < summary.alleles:
@@ -198,7 +211,9 @@ def _prepared(
         max_tokens = scorer.checkpoint.arch.max_tokens
         settings = Settings(
             scores=scores,
-            window_tokens=max_tokens - 1 if options.window_tokens is None else options.window_tokens,
+            window_tokens=max_tokens - 1
+            if options.window_tokens is None
+            else options.window_tokens,
             max_tokens=max_tokens,
             views=options.views,
             layer=scorer.engine.layer,

@@ -73,9 +73,7 @@ class FastaReference:
         """Bases ``start`` to ``stop`` (0-based, half-open), inside one of the spans."""
         contig = self.contig(chrom)
         record = next(
-            r
-            for r in self.records[contig or ""]
-            if r.span.start <= start and stop <= r.span.stop
+            r for r in self.records[contig or ""] if r.span.start <= start and stop <= r.span.stop
         )
         begin, end = start - record.span.start, stop - record.span.start
         first, last = begin // _BLOCK, max(begin, end - 1) // _BLOCK
@@ -203,7 +201,7 @@ def _build_index(path: Path, fai: Path, gzi: Path | None) -> None:
             arguments += ["--gzi-idx", os.fspath(made[1])]
         try:
             pysam.faidx(*arguments, os.fspath(path))
-        except pysam.SamtoolsError as error:
+        except pysam.utils.SamtoolsError as error:
             raise InputError(
                 f"{path}: not a FASTA that can be indexed ({_first_line(error)}); expected "
                 "records of equally long lines, each after a '>' line"

@@ -70,9 +70,7 @@ def _refuse(final: Path, force: bool) -> None:
     if final.exists() and not force:
         raise OutputError(f"{final}: exists; add --force to replace it")
     if not final.parent.is_dir():
-        raise OutputError(
-            f"{final}: its folder does not exist; type: mkdir -p {final.parent}"
-        )
+        raise OutputError(f"{final}: its folder does not exist; type: mkdir -p {final.parent}")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""SCORES -> Parquet and back: a row group a chunk, provenance and summary in the file's metadata."""
+"""SCORES -> Parquet and back: a row group a chunk, provenance and summary in its metadata."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

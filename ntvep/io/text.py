@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import pysam
 
@@ -80,7 +80,7 @@ def _refuse_cut_bgzip(raw: BinaryIO, name: str) -> None:
         )
 
 
-def _checked(lines: BinaryIO, name: str) -> Iterator[bytes]:
+def _checked(lines: IO[bytes] | gzip.GzipFile, name: str) -> Iterator[bytes]:
     """Lines of gzip or bgzip; every member's checksum is proven as it is read."""
     try:
         yield from lines
@@ -95,7 +95,7 @@ def _damaged(name: str, error: Exception) -> InputError:
     )
 
 
-def _bcf_lines(path: Path, plain: BinaryIO, name: str) -> Iterator[bytes]:
+def _bcf_lines(path: Path, plain: gzip.GzipFile, name: str) -> Iterator[bytes]:
     # htslib itself reads over a damaged block, so the checksums are proven first.
     deque(_checked(plain, name), maxlen=0)
     try:

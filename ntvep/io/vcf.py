@@ -1,4 +1,4 @@
-"""VCF -> ALLELES, and SCORES -> VCF: text passes through, only INFO and the header gain anything."""
+"""VCF -> ALLELES, and SCORES -> VCF: text passes through, only INFO and header gain anything."""
 
 import re
 import sys
@@ -459,9 +459,9 @@ def vcf_writer(
             text.writelines(header)
             yield text.writelines
     elif path.name.endswith(".vcf.gz"):
-        with pysam.BGZFile(str(path), "wb") as packed:
-            packed.write(b"".join(header))
-            yield lambda lines: packed.write(b"".join(lines))
+        with bgzip_writer(path) as write_packed:
+            write_packed(header)
+            yield write_packed
         if inspection.is_sorted:
             with quiet_htslib():
                 pysam.tabix_index(str(path), preset="vcf", csi=inspection.needs_csi, force=True)
@@ -473,6 +473,17 @@ def vcf_writer(
             _encode_bcf(text_path, path, inspection.is_sorted)
     else:
         raise ConfigError(f"{path.name}: expected an output named .vcf, .vcf.gz or .bcf, or -")
+
+
+@contextmanager
+def bgzip_writer(path: Path) -> Iterator[Callable[[Sequence[bytes]], None]]:
+    """Write lines into a bgzip file."""
+    with pysam.BGZFile(str(path), "wb", None) as packed:
+
+        def write(lines: Sequence[bytes]) -> None:
+            packed.write(b"".join(lines))
+
+        yield write
 
 
 def _encode_bcf(text: Path, path: Path, index: bool) -> None:
@@ -490,4 +501,4 @@ def _encode_bcf(text: Path, path: Path, index: bool) -> None:
                 "which keeps every byte"
             ) from error
         if index:
-            pysam.tabix_index(str(path), preset="bcf", force=True)
+            pysam.tabix_index(str(path), preset="bcf", force=True)  # type: ignore[arg-type]

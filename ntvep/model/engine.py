@@ -119,7 +119,7 @@ def _rows_of(
 
 
 def _double(x: Float[Tensor, "*shape"], mean: bool = False) -> Float64[np.ndarray, "..."]:
-    """To float64 before any reduction; Apple's GPUs have no float64, so the CPU does it for them."""
+    """To float64 before any reduction; the CPU does it for Apple's GPUs, which have none."""
     x = (x.cpu() if x.device.type == "mps" else x).double()
     array: Float64[np.ndarray, "..."] = (x.mean(dim=0) if mean else x).cpu().numpy()
     return array

@@ -1,4 +1,4 @@
-"""checkpoint folder -> model in memory: reads the published Hugging Face layout, safetensors only."""
+"""checkpoint folder -> model in memory: the published Hugging Face layout, safetensors only."""
 
 import hashlib
 import json

@@ -178,7 +178,7 @@ class NucleotideTransformer(nn.Module):
         self.head = Head(arch)
 
     def embed(self, tokens: Int[Tensor, "pass token"]) -> Float[Tensor, "pass token dim"]:
-        """Input embeddings, with token dropout and learned positions where the checkpoint has them."""
+        """Input embeddings; token dropout and learned positions where the checkpoint has them."""
         x: Tensor = self.words(tokens)
         if self.arch.token_dropout:
             masked = tokens == self.arch.mask_id
