@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import groupby
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ntvep.tokens import Tokens, Vocabulary, substitute, token_count, tokenize
 from ntvep.windows import Edit, K, Span, WindowPair
 
 
+@runtime_checkable
 class Reference(Protocol):
     """A reference genome, as the core sees it."""
 

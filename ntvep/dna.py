@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import UInt8
 
-Dna = UInt8[np.ndarray, "length"]
+# Two sequences of one call rarely have one length, so the axis has no name.
+Dna = UInt8[np.ndarray, "_"]
 
 LETTERS = "ACGTN"
 N = 4

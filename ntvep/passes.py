@@ -7,7 +7,7 @@ reference pass, and records that spell the same change share everything.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int16, Int64
@@ -71,6 +71,7 @@ class Answers:
     pooled: Float64[np.ndarray, "pass dim"]
 
 
+@runtime_checkable
 class LanguageModel(Protocol):
     """A masked language model, as the core sees it."""
 

@@ -18,8 +18,8 @@ def summed_log_prob(
     log_probs: Float32[np.ndarray, "query vocab"], asked: Asked, pairs: int
 ) -> Float64[np.ndarray, "pair"]:
     """Sum over each pair's changed tokens of log P(token), nats. A pair that asked none gets 0."""
-    values = log_probs[asked.row, asked.token].astype(np.float64)
-    sums: Float64[np.ndarray, "pair"] = np.bincount(asked.pair, weights=values, minlength=pairs)
+    sums = np.zeros(pairs)
+    np.add.at(sums, asked.pair, log_probs[asked.row, asked.token].astype(np.float64))
     return sums
 
 
@@ -31,7 +31,9 @@ def llr(
     With masked rows the masked-marginal score, with rows of the unmasked REF window the
     wild-type-marginal score (Meier et al., NeurIPS 2021).
     """
-    return summed_log_prob(log_probs, alt, pairs) - summed_log_prob(log_probs, ref, pairs)
+    difference: Float64[np.ndarray, "pair"] = summed_log_prob(log_probs, alt, pairs)
+    difference -= summed_log_prob(log_probs, ref, pairs)
+    return difference
 
 
 def llr_marginal(
@@ -58,7 +60,8 @@ def entropy(log_probs: Float32[np.ndarray, "query vocab"]) -> Float64[np.ndarray
     logs = log_probs.astype(np.float64)
     # p ln p -> 0 as p -> 0; -inf arises only where the model rules a token out entirely.
     terms = np.exp(logs) * np.where(np.isneginf(logs), 0.0, logs)
-    return 0.0 - terms.sum(axis=1)
+    nats: Float64[np.ndarray, "query"] = np.negative(terms.sum(axis=1))
+    return nats
 
 
 def mean_rows(

@@ -83,7 +83,7 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, NucleotideTransformer]:
         ModelError: a file is missing or damaged, a weight is missing, unexpected, of the wrong
             shape or not finite, or the vocabulary does not fit the model.
     """
-    config = _read_config(folder)
+    config = read_config(folder)
     tokens = _read_vocabulary(folder)
     files = sorted(folder.glob("*.safetensors"))
     if not files:
@@ -124,7 +124,12 @@ def weights_sha256(files: Iterable[Path]) -> str:
     )
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Parse config.json.
+
+    Raises:
+        ModelError: it is missing, or no JSON object.
+    """
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text("utf-8"))
@@ -139,6 +144,15 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ModelError(f"{path}: expected a JSON object")
     return config
+
+
+def read_published_state(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of a checkpoint under its published name, in float32."""
+    state: dict[str, Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as handle:
+            state |= {key: handle.get_tensor(key).float() for key in handle.keys()}  # noqa: SIM118
+    return state
 
 
 def _read_vocabulary(folder: Path) -> tuple[str, ...]:
