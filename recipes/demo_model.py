@@ -531,11 +531,11 @@ all phases. {verdict}
 
 What it has over the frequencies is mostly repeats (Alu and the like) and local composition, as far
 as this shows: a 768-bp tile gains the more, the more of it lies in 16-mers that the training
-stretches also have (correlation {correlation:.2f} over the {tiles} tiles). The {unique} tiles without
-such a 16-mer gain {unique_gain:.2f} nats per 6-mer on average, the others {repeated_gain:.2f}. Nothing
-here shows that it knows function: expect `llr` to say whether a variant departs from a repeat's
-consensus or from the slice's composition. Measured on one stretch of one chromosome. For real
-scores take a published Nucleotide Transformer.
+stretches also have (correlation {correlation:.2f} over the {tiles} tiles).
+The {unique} tiles without such a 16-mer gain {unique_gain:.2f} nats per 6-mer on average, the
+others {repeated_gain:.2f}. Nothing here shows that it knows function: expect `llr` to say whether a
+variant departs from a repeat's consensus or from the slice's composition. Measured on one stretch
+of one chromosome. For real scores take a published Nucleotide Transformer.
 """
 
 
