@@ -1,0 +1,154 @@
+"""Our forward pass against numbers of other implementations, stored: see recipes/golden.py."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ntvep import tokens
+from ntvep.model.engine import Engine
+from ntvep.model.load import read_checkpoint
+from ntvep.passes import Questions
+from tests.conftest import ROOT
+
+KINDS = ["v1", "v2"]
+
+
+def run(model, ids):
+    """Hidden states of every layer, and logits of every row."""
+    batch = torch.tensor(np.asarray(ids, np.int64))[None]
+    layers = [model(batch, layer)[0][0].numpy() for layer in range(model.arch.layers + 1)]
+    return layers, model.head(model(batch)[1][0]).numpy()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_own_golden(kind):
+    _, model = read_checkpoint(ROOT / "tests" / "golden" / kind)
+    with np.load(ROOT / "tests" / "golden" / kind / "golden.npz") as golden:
+        names = sorted({key.split("/")[0] for key in golden})
+        assert len(names) == 6
+        for name in names:
+            layers, logits = run(model, golden[f"{name}/ids"])
+            rows = golden[f"{name}/rows"]
+            # Above 1 in places: outputs of a model whose weights are not small.
+            np.testing.assert_allclose(logits[rows], golden[f"{name}/logits"], atol=1e-4)
+            for found, expected in zip(layers, golden[f"{name}/hidden"], strict=True):
+                np.testing.assert_allclose(found[rows], expected, atol=1e-4)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def reference(request, shared):
+    """The reference implementation's checkpoint, its numbers and its inputs."""
+    folder = shared / "golden" / request.param
+    _, model = read_checkpoint(folder / "model")
+    meta = json.loads((folder / "meta.json").read_text())
+    with np.load(folder / "golden.npz") as arrays:
+        yield request.param, model, dict(arrays), meta
+
+
+def test_reference_sequences(reference):
+    """Every layer's hidden states and the logits of all sequences, within 1e-4."""
+    _, model, golden, meta = reference
+    for sequence in meta["sequences"]:
+        name = f"seq/{sequence['name']}"
+        ids = golden[f"{name}/ids"]
+        layers, logits = run(model, ids)
+        np.testing.assert_allclose(layers[1:], golden[f"{name}/emb"], atol=1e-4)
+        if f"{name}/logits" in golden:
+            np.testing.assert_allclose(logits, golden[f"{name}/logits"], atol=1e-4)
+        else:
+            own = logits[np.arange(len(ids)), ids]
+            np.testing.assert_allclose(own, golden[f"{name}/logits_tok"], atol=1e-4)
+
+
+def test_reference_maximum_length(reference):
+    kind, model, golden, _ = reference
+    tolerance = 1e-4 if kind == "v1" else 5e-4
+    layers, logits = run(model, golden["long/ids"])
+    assert len(golden["long/ids"]) == model.arch.max_tokens
+    rows = golden["long/pos"]
+    np.testing.assert_allclose(layers[-1][rows], golden["long/emb_final"], atol=tolerance)
+    np.testing.assert_allclose(logits[rows], golden["long/logits"], atol=tolerance)
+
+
+def test_reference_padded_batch(reference):
+    """The reference ran these padded to one length; we never pad, and must agree all the same."""
+    _, model, golden, _ = reference
+    for i, padded in enumerate(golden["padbatch/ids"]):
+        ids = padded[padded != model.arch.pad_id]
+        layers, logits = run(model, ids)
+        np.testing.assert_allclose(
+            layers[-1], golden["padbatch/emb_final"][i, : len(ids)], atol=1e-4
+        )
+        masked = golden["padbatch/mask_pos"][i]
+        np.testing.assert_allclose(logits[masked], golden["padbatch/logits_at_mask"][i], atol=1e-4)
+
+
+def test_reference_masks_of_several_tokens(reference):
+    _, model, golden, meta = reference
+    _, logits = run(model, golden["multimask/ids"])
+    rows = golden["multimask/pos"]
+    np.testing.assert_allclose(logits[rows], golden["multimask/logits"], atol=1e-4)
+    for variant in meta["variants"]:
+        name = f"var/{variant['name']}"
+        if f"{name}/joint_pos" in golden:
+            ids, rows = golden[f"{name}/ref_ids"].copy(), golden[f"{name}/joint_pos"]
+            ids[rows] = model.arch.mask_id
+            _, logits = run(model, ids)
+            np.testing.assert_allclose(logits[rows], golden[f"{name}/joint_logits"], atol=1e-4)
+
+
+def test_reference_masked_variants(reference):
+    """REF and ALT windows of 20 variants, each masked at its first differing token."""
+    _, model, golden, meta = reference
+    for i, variant in enumerate(meta["variants"]):
+        first = golden["variants/first_diff_index"][i]
+        for side in ("ref", "alt"):
+            ids = golden[f"var/{variant['name']}/{side}_ids"].copy()
+            ids[first] = model.arch.mask_id
+            _, logits = run(model, ids)
+            expected = golden[f"variants/{side}_masked_logits"][i]
+            np.testing.assert_allclose(logits[first], expected, atol=1e-4)
+
+
+def test_reference_embeddings(reference):
+    """Mean over nucleotide tokens, from the engine, for every layer."""
+    _, model, golden, meta = reference
+    assert meta["pools"][0] == "mean_tokens_without_cls"
+    for layer in range(1, model.arch.layers + 1):
+        for i, variant in enumerate(meta["variants"]):
+            ids = golden[f"var/{variant['name']}/ref_ids"].astype(np.int16)
+            none = np.zeros((0, 2), np.int64)
+            asked = Questions((ids,), none, none, np.array([False]), np.array([True]))
+            pooled = Engine(model, layer=layer).answer(asked).pooled[0]
+            expected = golden["variants/ref_vectors"][i, layer - 1, 0]
+            np.testing.assert_allclose(pooled, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_batches_of_any_size_answer_the_same(kind):
+    checkpoint, model = read_checkpoint(ROOT / "tests" / "golden" / kind)
+    vocabulary = tokens.vocabulary(checkpoint.tokens)
+    rng = np.random.default_rng(1)
+    lengths = [60, 66, 60, 72, 66, 60, 30]
+    inputs = tuple(
+        tokens.tokenize(rng.integers(0, 4, n).astype(np.uint8), vocabulary).ids for n in lengths
+    )
+    rows = np.array([(6, 2), (0, 3), (3, 1), (3, 12), (1, 5), (0, 4)])
+    flags = np.array([True, False, True, True, False, True, True])
+    asked = Questions(inputs, rows, rows[::-1], flags, ~flags | (np.arange(7) == 3))
+    alone = Engine(model, batch_size=1).answer(asked)
+    for size in (2, 3, 7, None):
+        seen = []
+        together = Engine(model, batch_size=size).answer(asked, seen.append)
+        assert sum(seen) == len(inputs)
+        for name in ("log_probs", "hidden", "likelihood", "pooled"):
+            found, expected = getattr(together, name), getattr(alone, name)
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5, err_msg=name)
+    # Each answer stands in its own row: the same questions, one at a time, by hand.
+    for row, (number, token) in enumerate(rows):
+        _, logits = run(model, inputs[number])
+        expected = torch.tensor(logits[token]).log_softmax(0)
+        np.testing.assert_allclose(alone.log_probs[row], expected, atol=1e-5)
+    np.testing.assert_array_equal(np.isnan(alone.likelihood), ~flags)
