@@ -99,6 +99,9 @@ def score(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
     batch_size: Annotated[str, typer.Option(help="Passes in a batch, or auto.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of the model.", show_default="torch's choice")
+    ] = None,
     max_allele_bases: MaxAlleleBases = DEFAULT_MAX_ALLELE_BASES,
     max_n_fraction: MaxNFraction = DEFAULT_MAX_N_FRACTION,
     on_bad_record: OnBadRecord = "fail",
@@ -126,6 +129,7 @@ def score(
         device=device,
         precision=precision,
         batch_size=parse_batch_size(batch_size),
+        threads=threads,
         max_allele_bases=max_allele_bases,
         max_n_fraction=max_n_fraction,
         on_bad_record=on_bad_record,
@@ -231,6 +235,24 @@ def gather(
         on_bad_record=on_bad_record,
         force=force,
     )
+
+
+@app.command(
+    epilog="Example: `ntvep compare out.vcf.gz --positive SOURCE=simulated "
+    "--negative SOURCE=observed`"
+)
+def compare(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="VCF that ntvep annotated.")],
+    positive: Annotated[str, typer.Option(help="INFO_KEY=value of one group of records.")],
+    negative: Annotated[str, typer.Option(help="INFO_KEY=value of the other group.")],
+    block_bases: Annotated[
+        int, typer.Option(help="Neighbours within a block are resampled together.")
+    ] = 10_000,
+) -> None:
+    """Print how well `llr` tells two groups of records apart: AUROC with a 95 % interval."""
+    from ntvep.commands.compare import compare_groups
+
+    print(compare_groups(source, positive, negative, block_bases=block_bases))
 
 
 @model_app.command("info", epilog="Example: `ntvep model info demo`")

@@ -46,6 +46,7 @@ class Options:
         device: auto, cpu, cuda or mps.
         precision: auto, fp32, fp16 or bf16.
         batch_size: passes in a batch; None finds one.
+        threads: CPU threads of the model; None leaves torch's choice.
         max_allele_bases: the most bases that may go or come.
         max_n_fraction: the largest share of N in a scored window.
         on_bad_record: ``fail``, or ``skip`` to leave such lines out and list them.
@@ -61,6 +62,7 @@ class Options:
     device: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
+    threads: int | None = None
     max_allele_bases: int = DEFAULT_MAX_ALLELE_BASES
     max_n_fraction: float = DEFAULT_MAX_N_FRACTION
     on_bad_record: OnBadRecord = "fail"
@@ -207,6 +209,7 @@ def _prepared(
             device=options.device,
             precision=options.precision,
             batch_size=options.batch_size,
+            threads=options.threads,
         )
         max_tokens = scorer.checkpoint.arch.max_tokens
         settings = Settings(

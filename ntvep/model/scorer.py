@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from ntvep import tokens
 from ntvep.errors import ConfigError, ModelError
 from ntvep.model.device import PRECISIONS, resolve_device, resolve_precision
@@ -49,6 +51,7 @@ def load_scorer(
     device: str = "auto",
     precision: str = "auto",
     batch_size: int | None = None,
+    threads: int | None = None,
 ) -> Scorer:
     """Load a model by name; never downloads.
 
@@ -59,6 +62,7 @@ def load_scorer(
         device: auto, cpu, cuda or mps.
         precision: auto, fp32, fp16 or bf16.
         batch_size: passes in a batch; None finds one.
+        threads: CPU threads, for the whole process; None leaves torch's choice.
 
     Raises:
         ModelError: the checkpoint is missing, damaged, or no Nucleotide Transformer.
@@ -66,6 +70,10 @@ def load_scorer(
     """
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"--batch-size is {batch_size}; expected auto, or 1 or more")
+    if threads is not None:
+        if threads < 1:
+            raise ConfigError(f"--threads is {threads}; expected 1 or more")
+        torch.set_num_threads(threads)
     where = resolve_device(device)
     dtype = resolve_precision(precision, where)
     source = locate(model)

@@ -1,20 +1,4 @@
-# Contiguous chunks, known before anything runs: one scoring job each, gathered in order.
-CHUNKS = [f"{number:05d}" for number in range(config["chunks"])]
-
-
-def options(*names):
-    """Command-line options for the configuration keys that are set."""
-    given = ((name, config[name]) for name in names if config.get(name) is not None)
-    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in given)
-
-
-INPUT_OPTIONS = options("on_bad_record")
-ALLELE_OPTIONS = options(
-    "views", "window_tokens", "max_allele_bases", "max_n_fraction", "ref_mismatch_limit"
-)
-MODEL_OPTIONS = options("scores", "layer", "pool", "device", "precision", "batch_size")
-
-
+# One job each for contiguous chunks, gathered in order.
 rule check:
     input:
         vcf=config["vcf"],
@@ -25,9 +9,13 @@ rule check:
         LOGS / "check.log",
     benchmark:
         BENCHMARKS / "check.tsv"
+    conda:
+        "../../envs/ntvep.yaml"
+    params:
+        options=f"{INPUT_OPTIONS} {ALLELE_OPTIONS}",
     shell:
         "ntvep variants {input.vcf} --reference {input.reference} --output {output} --force"
-        " {INPUT_OPTIONS} {ALLELE_OPTIONS} 2> {log}"
+        " {params.options} 2> {log}"
 
 
 rule split:
@@ -36,16 +24,19 @@ rule split:
         checked=RESULTS / "alleles.parquet",
     output:
         expand(RESULTS / "chunks" / "{chunk}.vcf.gz", chunk=CHUNKS),
-    params:
-        folder=RESULTS / "chunks",
-        chunks=config["chunks"],
     log:
         LOGS / "split.log",
     benchmark:
         BENCHMARKS / "split.tsv"
+    conda:
+        "../../envs/ntvep.yaml"
+    params:
+        folder=RESULTS / "chunks",
+        chunks=config["chunks"],
+        options=INPUT_OPTIONS,
     shell:
         "ntvep split {input.vcf} --output {params.folder} --chunks {params.chunks}"
-        " {INPUT_OPTIONS} 2> {log}"
+        " {params.options} 2> {log}"
 
 
 rule score:
@@ -53,23 +44,30 @@ rule score:
         vcf=RESULTS / "chunks" / "{chunk}.vcf.gz",
         reference=config["reference"],
     output:
-        RESULTS / "chunks" / "{chunk}.parquet",
-    params:
-        model=config["model"],
+        table=RESULTS / "chunks" / "{chunk}.parquet",
+        summary=RESULTS / "chunks" / "{chunk}.parquet.summary.json",
     log:
         LOGS / "score" / "{chunk}.log",
     benchmark:
         BENCHMARKS / "score" / "{chunk}.tsv"
+    conda:
+        "../../envs/ntvep.yaml"
+    threads: config["threads"]
     resources:
-        gpu=1,
+        # On a CPU chunks run side by side; on a GPU they take turns (profiles/default).
+        gpu=0 if config["device"] == "cpu" else 1,
+    params:
+        model=config["model"],
+        options=f"{ALLELE_OPTIONS} {MODEL_OPTIONS}",
     shell:
         "ntvep score {input.vcf} --reference {input.reference} --model {params.model}"
-        " --output {output} --force {ALLELE_OPTIONS} {MODEL_OPTIONS} 2> {log}"
+        " --output {output.table} --force --threads {threads} {params.options} 2> {log}"
 
 
 rule gather:
     input:
         vcf=config["vcf"],
+        reference=config["reference"],
         tables=expand(RESULTS / "chunks" / "{chunk}.parquet", chunk=CHUNKS),
     output:
         vcf=RESULTS / "scores.vcf.gz",
@@ -79,6 +77,27 @@ rule gather:
         LOGS / "gather.log",
     benchmark:
         BENCHMARKS / "gather.tsv"
+    conda:
+        "../../envs/ntvep.yaml"
+    params:
+        options=INPUT_OPTIONS,
     shell:
-        "ntvep gather {input.vcf} {input.tables} --output {output.vcf} --table {output.table}"
-        " --force {INPUT_OPTIONS} 2> {log}"
+        "ntvep gather {input.vcf} {input.tables} --reference {input.reference}"
+        " --output {output.vcf} --table {output.table} --force {params.options} 2> {log}"
+
+
+rule compare:
+    input:
+        RESULTS / "scores.vcf.gz",
+    output:
+        RESULTS / "compare.txt",
+    log:
+        LOGS / "compare.log",
+    benchmark:
+        BENCHMARKS / "compare.tsv"
+    conda:
+        "../../envs/ntvep.yaml"
+    params:
+        groups=options_of(config.get("compare", {}), "positive", "negative"),
+    shell:
+        "ntvep compare {input} {params.groups} > {output} 2> {log}"

@@ -1,0 +1,46 @@
+# Two commands for a fresh machine: make demo, make test. Everything goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= 2
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.demo
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
+	@echo
+	@cat results/demo/compare.txt
+	@echo
+	@echo "Results:"
+	@echo "  results/demo/scores.vcf.gz      the VCF, annotated (bgzip, indexed)"
+	@echo "  results/demo/scores.parquet     the same scores as a table"
+	@echo "  results/demo/alleles.parquet    every allele and its status, before scoring"
+	@echo "  results/demo/logs               what each step said"
+
+test: $(VENV)/.test
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -n 2
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/snakefmt --check Snakefile workflow
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
+
+# The package is installed in place, so that a change of the code needs no new installation.
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $(VENV)/.demo $@
+
+$(VENV):
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit( \
+	    "ntvep needs Python 3.11, 3.12 or 3.13; this is %d.%d. Type: make PYTHON=python3.11" % v)'
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) .snakemake results

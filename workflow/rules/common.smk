@@ -1,0 +1,22 @@
+# What the rules share: the chunks, known before anything runs, and options from configuration keys.
+CHUNKS = [f"{number:05d}" for number in range(config["chunks"])]
+
+
+def options_of(settings, *names):
+    """Command-line options for the keys that are set."""
+    given = ((name, settings[name]) for name in names if settings.get(name) is not None)
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in given)
+
+
+INPUT_OPTIONS = options_of(config, "on_bad_record")
+ALLELE_OPTIONS = options_of(
+    config,
+    "views",
+    "window_tokens",
+    "max_allele_bases",
+    "max_n_fraction",
+    "ref_mismatch_limit",
+)
+MODEL_OPTIONS = options_of(
+    config, "scores", "layer", "pool", "device", "precision", "batch_size"
+)
