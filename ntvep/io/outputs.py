@@ -12,6 +12,8 @@ from ntvep.errors import OutputError
 
 # Stands for standard input where a file is read, for standard output where one is written.
 STANDARD_STREAM = Path("-")
+INDEXES = (".tbi", ".csi")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ def staged(finals: Sequence[Path], *, force: bool = False) -> Iterator[Staging]:
                 folders[final] = Path(tempfile.mkdtemp(prefix=".ntvep-", dir=final.parent))
             yield Staging(folders)
             for final, folder in folders.items():
+                # An index of the file that is replaced would point to wrong places in the new one.
+                for suffix in INDEXES:
+                    final.with_name(final.name + suffix).unlink(missing_ok=True)
                 # Indexes have longer names and go first: no data without its index.
                 for made in sorted(folder.iterdir(), key=lambda path: -len(path.name)):
                     _sync(made)
@@ -67,6 +72,9 @@ def refuse_overwriting(output: Path, inputs: Sequence[Path]) -> None:
 def _refuse(final: Path, force: bool) -> None:
     if final.is_dir():
         raise OutputError(f"{final}: is a folder; expected the name of a file to write")
+    if final.exists() and not final.is_file():
+        # A rename would replace the device itself, /dev/null for instance.
+        raise OutputError(f"{final}: is a device or pipe; for standard output, type: --output -")
     if final.exists() and not force:
         raise OutputError(f"{final}: exists; add --force to replace it")
     if not final.parent.is_dir():
@@ -79,9 +87,10 @@ def _as_output_error(finals: Sequence[Path]) -> Iterator[None]:
         yield
     except OSError as error:
         where = ", ".join(map(str, finals)) or "standard output"
-        if error.errno == errno.ENOSPC:
+        if error.errno in _FULL:
             raise OutputError(
-                f"{where}: the disk is full; nothing was left there. Free space, or write elsewhere"
+                f"{where}: the disk is full ({error.strerror}); nothing was left there. Free "
+                "space, or write elsewhere"
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise OutputError(

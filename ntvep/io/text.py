@@ -12,11 +12,11 @@ from typing import IO, BinaryIO
 
 import pysam
 
-from ntvep.errors import InputError
+from ntvep.errors import InputError, OutputError
 
 _GZIP = b"\x1f\x8b"
 # The empty block that every whole bgzip file ends with (SAM specification, section 4.1.2).
-_BGZF_EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+BGZF_EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
 def is_bgzip(start: bytes) -> bool:
@@ -25,9 +25,19 @@ def is_bgzip(start: bytes) -> bool:
 
 
 def spool(stream: BinaryIO, folder: Path) -> Path:
-    """Copy a stream to a file, so that it can be read more than once."""
-    with tempfile.NamedTemporaryFile(dir=folder, prefix="stdin-", delete=False) as copy:
-        shutil.copyfileobj(stream, copy)
+    """Copy a stream to a file, so that it can be read more than once.
+
+    Raises:
+        OutputError: the folder cannot hold it.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix="stdin-", delete=False) as copy:
+            shutil.copyfileobj(stream, copy)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot hold a copy of the input, which is read twice ({error.strerror}); "
+            "type: export TMPDIR=/a/folder/with/room, or give a file"
+        ) from error
     return Path(copy.name)
 
 
@@ -46,7 +56,13 @@ def open_lines(path: Path, name: str) -> Iterator[Iterator[bytes]]:
         raise InputError(f"{name}: is a folder; expected a VCF or BCF file")
     if not path.exists():
         raise InputError(f"{name}: no such file; expected a VCF (.vcf, .vcf.gz) or BCF")
-    with path.open("rb") as raw:
+    try:
+        raw = path.open("rb")
+    except OSError as error:
+        raise InputError(
+            f"{name}: cannot be read ({error.strerror}); type: ls -l {name}"
+        ) from error
+    with raw:
         start = raw.read(18)
         raw.seek(0)
         if not start:
@@ -56,22 +72,27 @@ def open_lines(path: Path, name: str) -> Iterator[Iterator[bytes]]:
                 raise InputError(
                     f"{name}: an uncompressed BCF; type: bcftools view -Ob -o OUT.bcf {name}"
                 )
-            yield iter(raw)
+            yield raw
             return
         if is_bgzip(start):
             _refuse_cut_bgzip(raw, name)
         with gzip.open(raw, "rb") as plain:
             try:
-                is_bcf = plain.peek(3)[:3] == b"BCF"
+                inside = plain.peek(3)[:3]
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise _damaged(name, error) from error
-            yield _bcf_lines(path, plain, name) if is_bcf else _checked(plain, name)
+            if not inside:
+                raise InputError(
+                    f"{name}: decompresses to nothing; expected a VCF or BCF. Check the command "
+                    "that wrote it"
+                )
+            yield _bcf_lines(path, plain, name) if inside == b"BCF" else _checked(plain, name)
 
 
 def _refuse_cut_bgzip(raw: BinaryIO, name: str) -> None:
     size = raw.seek(0, 2)
-    raw.seek(max(0, size - len(_BGZF_EOF)))
-    whole = raw.read() == _BGZF_EOF
+    raw.seek(max(0, size - len(BGZF_EOF)))
+    whole = raw.read() == BGZF_EOF
     raw.seek(0)
     if not whole:
         raise InputError(
@@ -100,7 +121,8 @@ def _bcf_lines(path: Path, plain: gzip.GzipFile, name: str) -> Iterator[bytes]:
     deque(_checked(plain, name), maxlen=0)
     try:
         with quiet_htslib(), pysam.VariantFile(str(path)) as bcf:
-            yield from (line.encode() + b"\n" for line in str(bcf.header).splitlines())
+            # Not splitlines(): a description may hold other characters that end lines for it.
+            yield from (line.encode() + b"\n" for line in str(bcf.header).strip("\n").split("\n"))
             yield from (str(record).encode() for record in bcf)
     except (OSError, ValueError, UnicodeDecodeError) as error:
         raise InputError(

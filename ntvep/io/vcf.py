@@ -1,10 +1,15 @@
 """VCF -> ALLELES, and SCORES -> VCF: text passes through, only INFO and header gain anything."""
 
+import errno
+import os
 import re
+import shutil
+import struct
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -12,27 +17,45 @@ from typing import Literal
 
 import polars as pl
 import pysam
+import pysam.bcftools
+from pysam.utils import SamtoolsError
 
-from ntvep.errors import ConfigError, InputError
-from ntvep.io.outputs import STANDARD_STREAM
-from ntvep.io.text import open_lines, quiet_htslib, spool
+from ntvep.errors import ConfigError, InputError, OutputError
+from ntvep.io.outputs import INDEXES, STANDARD_STREAM
+from ntvep.io.text import BGZF_EOF, open_lines, quiet_htslib, spool
 from ntvep.schema import ALLELES, STATUS_VCF, Column, Status, check
 
 _COLUMNS = b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
 _BOM = b"\xef\xbb\xbf"
 # An ALT is any printable text without commas: what is no allele of bases gets a status.
 _ALLELE = rb"[!-+\--~]+"
+# No control characters; and a line that begins with # is no record.
+_CHROM = rb"[^\x00-\x20\x7f#][^\x00-\x20\x7f]*"
+# The last POS that VCF's 32-bit integers, and with them BCF and every index, can hold.
+_LAST_POS = 2**31 - 1
 _RECORD = re.compile(
-    rb"([^\t\s]+)\t(\d{1,18})\t[^\t]*\t([!-~]+)\t(" + _ALLELE + rb"(?:," + _ALLELE + rb")*)\t"
+    rb"("
+    + _CHROM
+    + rb")\t(\d{1,18})\t[^\t]*\t([!-~]+)\t("
+    + _ALLELE
+    + rb"(?:,"
+    + _ALLELE
+    + rb")*)\t"
     rb"[^\t]*\t([^\t]*)\t([^\t\r\n]*)"
 )
-_DECLARED = re.compile(rb"##(INFO|FILTER|FORMAT|contig)=<ID=([^,>]+)")
+_DECLARED = re.compile(rb'##(INFO|FILTER|FORMAT|contig)=<(?:[^"]*,)?ID=(<[^>]*>|[^,>]+)')
 _CONTIG_LENGTH = re.compile(rb"##contig=<.*\blength=(\d+)")
 _OURS = re.compile(rb"##INFO=<ID=NTVEP_|##ntvep_")
+# An id that a header line can hold; any other would break that line, and with it the header.
+_DECLARABLE = re.compile(rb'<[^\x00-\x20\x7f"\\,<>]+>|[^\x00-\x20\x7f"\\,<>]+')
 _INFO_KEY = re.compile(rb"(?:^|;)([^=;]+)")
 _BASES = re.compile(r"[ACGT]+", re.IGNORECASE)
 # Beyond this a .tbi cannot point (tabix, 14-bit linear index over 2^29 bases).
 _TBI_END = 1 << 29
+# Bytes of text in a bgzip block, as htslib cuts them: even incompressible text then fits in 64 KiB.
+_BGZIP_TEXT = 0xFF00
+# With fewer bytes free than this, a write that htslib could not do failed for lack of room.
+_FULL_DISK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -102,12 +125,15 @@ def opened(
     Raises:
         InputError: see :func:`inspect`.
     """
-    if source != STANDARD_STREAM:
+    is_stdin = source == STANDARD_STREAM
+    # A pipe under a name, as in ``ntvep score <(zcat x.vcf.gz)``, can be read only once too.
+    if not is_stdin and not source.is_fifo():
         yield inspect(source, str(source), on_bad_record, refuse_annotated)
         return
-    with tempfile.TemporaryDirectory(prefix="ntvep-") as folder:
-        path = spool(sys.stdin.buffer, Path(folder))
-        yield inspect(path, "standard input", on_bad_record, refuse_annotated)
+    name = "standard input" if is_stdin else str(source)
+    with tempfile.TemporaryDirectory(prefix="ntvep-") as folder, ExitStack() as stack:
+        stream = sys.stdin.buffer if is_stdin else stack.enter_context(source.open("rb"))
+        yield inspect(spool(stream, Path(folder)), name, on_bad_record, refuse_annotated)
 
 
 def inspect(
@@ -142,17 +168,19 @@ def inspect(
                 bad.append(BadRecord(number, record))
             else:
                 used.add(line, record)
-    ours = any(_OURS.match(line) for line in header)
+    ours = any(_OURS.match(line) for line in header) or used.has_ours
     if ours and refuse_annotated:
         raise InputError(
             f"{name}: already has NTVEP annotations; leave --refuse-annotated out to replace them"
         )
-    added = _missing_declarations(header, declared, used)
+    added, broken = _missing_declarations(header, declared, used)
     notes = []
     if had_bom:
         notes.append("byte order mark removed")
     if added:
         notes.append(f"header completed with {len(added)} lines for what it uses but lacks")
+    if broken:
+        notes.append(f"{broken} ids that it uses fit in no header line; other tools may refuse it")
     if ours:
         notes.append("annotations of an earlier ntvep run are replaced")
     if not used.is_sorted:
@@ -185,6 +213,11 @@ def read_chunks(inspection: Inspection, sizes: Iterable[int]) -> Iterator[Chunk]
         for size in sizes:
             some = tuple(islice(good, size))
             if not some:
+                if first != inspection.records:
+                    raise InputError(
+                        f"{inspection.name}: had {inspection.records} records and now has {first}: "
+                        "it was changed while it was read. Run again when it is finished"
+                    )
                 return
             kept, parsed = zip(*some, strict=True)
             yield Chunk(kept, _alleles(parsed, first))
@@ -224,13 +257,15 @@ def _records(
     tabs = header[-1].count(b"\t")
     for number, line in body:
         record = _RECORD.match(line)
-        if record is None or line.count(b"\t") != tabs or not _is_text(record):
+        if record is None or line.count(b"\t") != tabs or not _is_sound(record):
             yield number, line, _what_is_wrong(line, tabs)
         else:
             yield number, line, record
 
 
-def _is_text(record: re.Match[bytes]) -> bool:
+def _is_sound(record: re.Match[bytes]) -> bool:
+    if len(record[2]) > 9 and int(record[2]) > _LAST_POS:
+        return False
     if record[1].isascii():
         return True
     try:
@@ -249,11 +284,13 @@ def _what_is_wrong(line: bytes, tabs: int) -> str:
         cut = "" if line.endswith(b"\n") else "; the file ends here, so it may have been cut"
         return f"{len(fields)} columns, but the header has {tabs + 1}{cut}"
     names = ("CHROM", "POS", "REF", "ALT")
-    patterns = (rb"[^\s]+", rb"\d{1,18}", rb"[!-~]+", _ALLELE + rb"(?:," + _ALLELE + rb")*")
+    patterns = (_CHROM, rb"\d{1,18}", rb"[!-~]+", _ALLELE + rb"(?:," + _ALLELE + rb")*")
     for name, place, pattern in zip(names, (0, 1, 3, 4), patterns, strict=True):
         if not re.fullmatch(pattern, fields[place]):
             shown = fields[place][:40].decode("ascii", "backslashreplace")
             return f"{name} is {shown!r}"
+    if int(fields[1]) > _LAST_POS:
+        return f"POS is {int(fields[1])}, but the last that VCF can hold is {_LAST_POS}"
     return "CHROM is not UTF-8"
 
 
@@ -269,6 +306,11 @@ class _Used:
         self.is_sorted = True
         self.last_base = 0
         self._contig, self._pos = b"", 0
+
+    @property
+    def has_ours(self) -> bool:
+        """Whether a record has an INFO key of ours, declared or not."""
+        return any(key.startswith(b"NTVEP_") for key in self.infos)
 
     def add(self, line: bytes, record: re.Match[bytes]) -> None:
         """Count one good record."""
@@ -291,24 +333,32 @@ class _Used:
 
 def _missing_declarations(
     header: Sequence[bytes], declared: Mapping[bytes, set[bytes]], used: _Used
-) -> list[bytes]:
-    """Header lines for ids that records use and the header does not declare."""
+) -> tuple[list[bytes], int]:
+    """Header lines for what records use and the header lacks; number of ids that fit in none."""
     lines = [] if header[0].startswith(b"##fileformat=") else [b"##fileformat=VCFv4.2"]
 
-    def missing(kind: bytes, ids: Iterator[bytes], rest: bytes) -> None:
-        unknown = sorted(set(ids) - declared[kind] - {b"", b"."})
-        lines.extend(b"##%s=<ID=%s%s>" % (kind, name, rest) for name in unknown)
+    broken = 0
+
+    def missing(kind: bytes, ids: Iterable[bytes], rest: bytes) -> None:
+        nonlocal broken
+        for name in ids:
+            if name in declared[kind] or name in (b"", b"."):
+                continue
+            if _DECLARABLE.fullmatch(name):
+                lines.append(b"##%s=<ID=%s%s>" % (kind, name, rest))
+            else:
+                broken += 1
 
     undeclared = b'Description="Not declared in the input"'
     filters = chain.from_iterable(names.split(b";") for names in used.filters)
-    missing(b"FILTER", (f for f in filters if f not in (b"PASS", b"0")), b"," + undeclared)
-    infos = (key for key in used.infos if not key.startswith(b"NTVEP_"))
+    missing(b"FILTER", sorted({*filters} - {b"PASS", b"0"}), b"," + undeclared)
+    infos = sorted(key for key in used.infos if not key.startswith(b"NTVEP_"))
     missing(b"INFO", infos, b",Number=.,Type=String," + undeclared)
     formats = chain.from_iterable(keys.split(b":") for keys in used.formats)
-    missing(b"FORMAT", formats, b",Number=.,Type=String," + undeclared)
+    missing(b"FORMAT", sorted({*formats}), b",Number=.,Type=String," + undeclared)
     # In the order of the file: an index numbers contigs as the header does.
-    lines += [b"##contig=<ID=%s>" % c for c in used.contigs if c not in declared[b"contig"]]
-    return lines
+    missing(b"contig", used.contigs, b"")
+    return lines, broken
 
 
 def _alleles(records: Sequence[re.Match[bytes]], first: int) -> pl.DataFrame:
@@ -337,6 +387,12 @@ def text_status(ref: str, alt: str) -> Status:
     if alt.startswith("<"):
         return Status.SYMBOLIC_ALLELE
     return Status.AMBIGUOUS_BASE
+
+
+def place_and_info(line: bytes) -> tuple[str, int, list[str]]:
+    """CHROM, POS and the entries of INFO of a good record."""
+    fields = line.rstrip(b"\r\n").split(b"\t", 8)
+    return fields[0].decode(), int(fields[1]), fields[7].decode("utf-8", "replace").split(";")
 
 
 # Writing -----------------------------------------------------------------------------------------
@@ -390,12 +446,22 @@ def annotate(
         scores: SCORES of exactly these records, in order.
         columns: score columns to write; one that is null for all ALTs of a record is left out of
             that record. Values have 6 significant digits.
+
+    Raises:
+        ValueError: ``scores`` are of other records. This is a fault of ours, not of the input.
     """
     counts = scores.group_by("record", maintain_order=True).len()["len"].to_list()
     statuses = scores["status"].cast(pl.String).to_list()
     values = [(f"{c.vcf}=", _printed(scores[c.name])) for c in columns]
+    chroms, places = scores["chrom"].to_list(), scores["pos"].to_list()
+    refs, alts = scores["ref"].to_list(), scores["alt"].to_list()
     annotated, begin = [], 0
     for line, count in zip(lines, counts, strict=True):
+        # Rows are joined by key, not by order: a score on another record is worse than none.
+        chrom, pos, _, ref, alt, _ = line.split(b"\t", 5)
+        key = chroms[begin], places[begin], refs[begin], ",".join(alts[begin : begin + count])
+        if key != (chrom.decode(), int(pos), ref.decode(), alt.decode()):
+            raise ValueError(f"scores of {key[0]}:{key[1]} stand beside another record")
         if count == 1:
             parts = [key + column[begin] for key, column in values if column[begin] != "."]
             parts.append(f"{STATUS_VCF}={statuses[begin]}")
@@ -463,8 +529,7 @@ def vcf_writer(
             write_packed(header)
             yield write_packed
         if inspection.is_sorted:
-            with quiet_htslib():
-                pysam.tabix_index(str(path), preset="vcf", csi=inspection.needs_csi, force=True)
+            _index(path, "vcf", csi=inspection.needs_csi)
     elif path.name.endswith(".bcf"):
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             text_path = Path(folder) / "annotated.vcf"
@@ -477,28 +542,73 @@ def vcf_writer(
 
 @contextmanager
 def bgzip_writer(path: Path) -> Iterator[Callable[[Sequence[bytes]], None]]:
-    """Write lines into a bgzip file."""
-    with pysam.BGZFile(str(path), "wb", None) as packed:
+    """Write lines into a bgzip file.
+
+    Not by htslib: it does not say why a write failed, and a full disk deserves its own message.
+    """
+    with path.open("wb") as packed:
+        held = bytearray()
 
         def write(lines: Sequence[bytes]) -> None:
-            packed.write(b"".join(lines))
+            held.extend(b"".join(lines))
+            whole = len(held) - len(held) % _BGZIP_TEXT
+            for begin in range(0, whole, _BGZIP_TEXT):
+                packed.write(_bgzip_block(held[begin : begin + _BGZIP_TEXT]))
+            del held[:whole]
 
         yield write
+        if held:
+            packed.write(_bgzip_block(held))
+        packed.write(BGZF_EOF)
+
+
+def _bgzip_block(text: bytes | bytearray) -> bytes:
+    """One block: a gzip member that gives its own size (SAM specification, section 4.1)."""
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+    body = packer.compress(text) + packer.flush()
+    head = struct.pack("<4B4x2BH2sHH", 31, 139, 8, 4, 0, 255, 6, b"BC", 2, len(body) + 25)
+    return head + body + struct.pack("<II", zlib.crc32(text), len(text))
+
+
+def _index(path: Path, preset: Literal["vcf", "bcf"], csi: bool) -> None:
+    """Index a sorted file: .tbi; .csi where that does not reach (INFO/END may be beyond POS)."""
+    # log2 of the bases in the smallest bin; 0 makes a .tbi. A BCF's index reaches as far as the
+    # header says that contigs do, and headers err: a bin of 2^31 bases holds any record.
+    smallest_bins = [0, 14, 31] if preset == "vcf" and not csi else [14, 31]
+    with quiet_htslib():
+        for bits in smallest_bins:
+            try:
+                pysam.tabix_index(
+                    str(path),
+                    preset=preset,  # type: ignore[arg-type]
+                    csi=bits > 0,
+                    min_shift=bits,
+                    force=True,
+                )
+            except (OSError, ValueError) as error:
+                failure = error
+                for suffix in INDEXES:
+                    path.with_name(path.name + suffix).unlink(missing_ok=True)
+            else:
+                return
+    raise OutputError(
+        f"{path.name}: htslib cannot index it ({failure}); write .vcf, which has no index"
+    ) from failure
 
 
 def _encode_bcf(text: Path, path: Path, index: bool) -> None:
+    # Not with pysam's VariantFile.write: it takes INFO/END out of records, and puts it into others.
     with quiet_htslib():
         try:
-            with (
-                pysam.VariantFile(str(text)) as source,
-                pysam.VariantFile(str(path), "wb", header=source.header) as target,
-            ):
-                for record in source:
-                    target.write(record)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{path.name}: htslib cannot encode these records as BCF ({error}); write .vcf.gz, "
-                "which keeps every byte"
+            pysam.bcftools.view(
+                "--no-version", "-Ob", "-o", str(path), str(text), catch_stdout=False
+            )
+        except SamtoolsError as error:
+            if shutil.disk_usage(path.parent).free < _FULL_DISK:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            raise OutputError(
+                f"{path.name}: htslib cannot write these records as BCF; write .vcf.gz, which "
+                "keeps every byte"
             ) from error
-        if index:
-            pysam.tabix_index(str(path), preset="bcf", force=True)  # type: ignore[arg-type]
+    if index:
+        _index(path, "bcf", csi=True)
