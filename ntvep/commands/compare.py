@@ -56,8 +56,9 @@ def compare_groups(source: Path, positive: str, negative: str, *, block_bases: i
     low, high, resampled = _interval(label, score, blocks)
     return (
         f"llr, {label.sum()} alleles with {positive} against {(~label).sum()} with {negative}: "
-        f"AUROC {roc_auc_score(label, score):.3f} (95 % interval {low:.3f} to {high:.3f}, bootstrap "
-        f"over {resampled} blocks of {block_bases:,} bases). Above 0.5: {positive} has the lower llr."
+        f"AUROC {roc_auc_score(label, score):.3f} (95 % interval {low:.3f} to {high:.3f}, "
+        f"bootstrap over {resampled} blocks of {block_bases:,} bases). "
+        f"Above 0.5: {positive} has the lower llr."
     )
 
 

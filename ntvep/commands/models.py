@@ -1,12 +1,10 @@
 """model name -> what it is: ``ntvep model info``, ``check`` and ``fetch``."""
 
 from ntvep import tokens
-from ntvep.model.hub import locate
+from ntvep.errors import ModelError
+from ntvep.model.hub import fetch, licence, locate
 from ntvep.model.load import read_checkpoint
 from ntvep.windows import K
-
-# Float32 on another implementation's order of operations; see docs/scores.md.
-_AGREEMENT = 5e-4
 
 
 def model_info(model: str) -> dict[str, str]:
@@ -31,5 +29,36 @@ def model_info(model: str) -> dict[str, str]:
         "window": f"up to {window} tokens ({window * K:,} bases) and <cls>",
         "vocabulary": f"{arch.vocab_size} tokens",
         "weights sha256": checkpoint.weights_sha256,
-        "licence": licence(source.model_id, source.folder),
+        "licence": licence(source),
     }
+
+
+def model_check(model: str) -> str:
+    """Compare our numbers for a checkpoint with those of transformers' own implementation.
+
+    Raises:
+        ModelError: they differ by more than float32 explains.
+    """
+    # Here and not above: transformers takes seconds to import, and only this command needs it.
+    from ntvep.model.reference import compare
+
+    source = locate(model)
+    found = compare(source.folder)
+    verdict = (
+        f"{source.model_id}: largest difference of a logit {found.logits:.1e}, token ids "
+        f"{'equal' if found.ids_equal else 'differ'}"
+    )
+    if not found.agrees:
+        raise ModelError(
+            f"{verdict}; expected the numbers of transformers. Do not use this checkpoint's scores"
+        )
+    return f"{verdict}: agrees with transformers"
+
+
+def model_fetch(model: str, revision: str | None) -> str:
+    """Put a model in place; see :func:`ntvep.model.hub.fetch`."""
+    source = fetch(model, revision)
+    return (
+        f"{source.model_id} at {source.revision or 'no revision'}: {source.folder}\n"
+        f"licence: {licence(source)}"
+    )

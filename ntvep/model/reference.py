@@ -52,7 +52,8 @@ class SwiGlu(nn.Module):
     def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... inner"]:
         """Inner activations."""
         gate, value = self.dense(x).chunk(2, dim=-1)
-        return F.silu(gate) * value
+        inner: Tensor = F.silu(gate) * value
+        return inner
 
 
 def refuse_wrong_transformers(found: str) -> None:
@@ -79,7 +80,7 @@ def load_reference(folder: Path) -> Any:
     config = read_config(folder)
     config.pop("auto_map", None)
     checkpoint, _ = read_checkpoint(folder)
-    model = EsmForMaskedLM(EsmConfig(**config)).eval()
+    model: Any = EsmForMaskedLM(EsmConfig(**config))
     if checkpoint.arch.gated:
         for layer in model.esm.encoder.layer:
             layer.intermediate = SwiGlu(checkpoint.arch.dim, checkpoint.arch.ffn_dim)
@@ -101,7 +102,9 @@ def load_tokenizer(folder: Path) -> Any:
     """Transformers' tokenizer of a checkpoint's vocabulary."""
     from transformers import EsmTokenizer
 
-    return EsmTokenizer(str(folder / "vocab.txt"), eos_token=None)
+    return EsmTokenizer(  # type: ignore[no-untyped-call]
+        str(folder / "vocab.txt"), eos_token=None
+    )
 
 
 def compare(folder: Path) -> Comparison:

@@ -1,0 +1,124 @@
+"""A server on 127.0.0.1 that speaks as much of the Hugging Face hub's protocol as a fetch needs."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+MODEL = "org/tiny-nt"
+
+
+@dataclass
+class Hub:
+    """One repository, and what to do wrong.
+
+    Attributes:
+        files: name -> bytes of the repository.
+        statuses: path -> HTTP status to refuse with.
+        cut_after: name -> bytes after which the connection breaks, once.
+        lies: name -> bytes sent in place of the file's own.
+        requests: (method, path, Range header) of each request.
+        sent: bytes of files sent.
+    """
+
+    files: dict[str, bytes]
+    statuses: dict[str, tuple[int, str]] = field(default_factory=dict)
+    cut_after: dict[str, int] = field(default_factory=dict)
+    lies: dict[str, bytes] = field(default_factory=dict)
+    requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    sent: int = 0
+    endpoint: str = ""
+
+    def listing(self) -> bytes:
+        """What the hub says of the repository at its commit."""
+        siblings = []
+        for name, content in self.files.items():
+            entry = {"rfilename": name, "size": len(content)}
+            blob = b"blob %d\0" % len(content) + content
+            entry["blobId"] = hashlib.sha1(blob, usedforsecurity=False).hexdigest()
+            if name.endswith((".safetensors", ".bin")):
+                sha256 = hashlib.sha256(content).hexdigest()
+                entry["lfs"] = {"sha256": sha256, "size": len(content), "pointerSize": 134}
+            siblings.append(entry)
+        return json.dumps({"id": MODEL, "sha": COMMIT, "siblings": siblings}).encode()
+
+
+@contextmanager
+def serving(hub: Hub) -> Iterator[Hub]:
+    """Serve a hub until the context ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self) -> None:
+            self.answer(body=False)
+
+        def do_GET(self) -> None:
+            self.answer(body=True)
+
+        def log_message(self, *args: object) -> None:
+            """Keep the test's output clean."""
+
+        def answer(self, *, body: bool) -> None:
+            path = self.path.partition("?")[0]
+            hub.requests.append((self.command, path, self.headers.get("Range")))
+            if path in hub.statuses:
+                status, code = hub.statuses[path]
+                self.reply(status, b"{}", {"X-Error-Code": code}, body)
+            elif re.fullmatch(rf"/api/models/{MODEL}(/revision/(main|{COMMIT}))?", path):
+                self.reply(200, hub.listing(), {"Content-Type": "application/json"}, body)
+            elif match := re.fullmatch(rf"/{MODEL}/resolve/{COMMIT}/(.+)", path):
+                self.file(match[1], body)
+            else:
+                code = "RevisionNotFound" if "/revision/" in path else "RepoNotFound"
+                self.reply(404, b"{}", {"X-Error-Code": code}, body)
+
+        def file(self, name: str, body: bool) -> None:
+            content = hub.lies.get(name, hub.files[name])
+            start = 0
+            if wanted := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or ""):
+                start = int(wanted[1])
+            headers = {
+                "ETag": f'"{hashlib.sha256(hub.files[name]).hexdigest()}"',
+                "X-Repo-Commit": COMMIT,
+                "Accept-Ranges": "bytes",
+            }
+            if start:
+                headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            cut = hub.cut_after.pop(name, None) if body else None
+            self.reply(206 if start else 200, content[start:], headers, body, cut)
+
+        def reply(
+            self,
+            status: int,
+            content: bytes,
+            headers: dict[str, str],
+            body: bool,
+            cut: int | None = None,
+        ) -> None:
+            self.send_response(status)
+            for key, value in headers.items():
+                self.send_header(key, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if body:
+                self.wfile.write(content[:cut])
+                hub.sent += len(content[:cut])
+                if cut is not None:
+                    self.wfile.flush()
+                    self.close_connection = True
+                    self.connection.close()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    hub.endpoint = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
