@@ -3,6 +3,7 @@
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -33,11 +34,15 @@ def many(n: int) -> bytes:
     return sites(*(record(10 + i, info=f"AC={i * 7919 % 100003}") for i in range(n)))
 
 
-def inspected(path: Path, on_bad_record: str = "fail", **more: bool) -> vcf.Inspection:
+def inspected(
+    path: Path, on_bad_record: Literal["fail", "skip"] = "fail", **more: bool
+) -> vcf.Inspection:
     return vcf.inspect(path, path.name, on_bad_record, **more)
 
 
-def inspected_text(folder: Path, text: bytes, on_bad_record: str = "fail") -> vcf.Inspection:
+def inspected_text(
+    folder: Path, text: bytes, on_bad_record: Literal["fail", "skip"] = "fail"
+) -> vcf.Inspection:
     path = folder / "in.vcf"
     path.write_bytes(text)
     return inspected(path, on_bad_record)

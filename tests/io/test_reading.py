@@ -1,6 +1,7 @@
 """Records, statuses and what is odd about an input: one case for each row of the contract."""
 
 import tracemalloc
+from itertools import repeat
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntvep.errors import InputError
-from ntvep.io.vcf import text_status
+from ntvep.io.vcf import read_chunks, text_status
 from ntvep.schema import ALLELES, Status, check
 from tests.io.files import (
     HEADER,
@@ -249,20 +250,14 @@ def test_an_annotated_input_is_told_by_header_or_record(tmp_path: Path) -> None:
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     def peak(n: int) -> int:
-        inspection = inspected_text(tmp_path, many(n))
+        path = inspected_text(tmp_path, many(n)).path
         tracemalloc.start()
-        inspected(inspection.path)
-        for _ in range(2):
-            # Chunks are dropped as they come.
-            assert sum(1 for _ in iter(chunks_of(inspection))) == n // 100
+        inspection = inspected(path)
+        # Chunks are dropped as they come.
+        assert sum(1 for _ in read_chunks(inspection, repeat(100))) == n // 100
         top = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return top
-
-    def chunks_of(inspection: object) -> object:
-        from ntvep.io.vcf import read_chunks
-
-        return read_chunks(inspection, [100] * (inspection.records // 100))  # type: ignore[attr-defined]
 
     peak(200)
     assert peak(8000) < 2 * peak(800)
