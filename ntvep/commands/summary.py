@@ -58,17 +58,17 @@ class Summary:
         }
         return json.dumps(asdict(self) | rates, indent=2) + "\n"
 
-    def log(self) -> None:
-        """Say it."""
-        _log.info("%d records, %d alleles, %d scored", self.records, self.alleles, self.ok)
+    def log(self, ok: str = "scored") -> None:
+        """Say it; ``ok`` is the word for alleles of that status."""
+        _log.info("%d records, %d alleles, %d %s", self.records, self.alleles, self.ok, ok)
         for status, count in self.statuses.items():
             if status != Status.OK:
                 _log.info("  %d %s: %s", count, status, STATUS_MEANING[Status(status)])
         if self.passes:
             _log.info(
-                "%d forward passes (%.2f per scored allele) in %.1f s, %.1f alleles/s",
+                "%d forward passes (%.2f per allele) in %.1f s, %.1f alleles/s",
                 self.passes,
-                self.passes / self.ok,
+                self.passes / self.alleles,
                 self.seconds,
                 self.alleles / self.seconds,
             )

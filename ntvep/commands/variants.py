@@ -54,7 +54,7 @@ def list_variants(
                 resolved = resolve(chunk.alleles, genome, settings)
                 summary.count(resolved["status"])
                 write(resolved)
-    summary.log()
+    summary.log(ok="scorable")
     return summary
 
 

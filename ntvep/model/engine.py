@@ -80,7 +80,7 @@ class Engine:
 
         rows, places = _rows_of(batch, questions.log_probs)
         if len(rows):
-            logits = self.model.head(last[places[:, 0], places[:, 1]])
+            logits = self._logits(last[places[:, 0], places[:, 1]])
             answers.log_probs[rows] = logits.log_softmax(dim=-1).cpu().numpy()
         rows, places = _rows_of(batch, questions.hidden)
         if len(rows):
@@ -95,6 +95,15 @@ class Engine:
         for begin in range(0, len(wanted), _FULL_LOGITS):
             some = wanted[begin : begin + _FULL_LOGITS]
             answers.likelihood[batch[some]] = self._likelihood(tokens[some], last[some])
+
+    def _logits(self, hidden: Float[Tensor, "row dim"]) -> Float32[Tensor, "row vocab"]:
+        """Logits of a few rows.
+
+        On a CPU one by one: the kernel of a product of few rows depends on their number, which
+        depends on who else is scored, and would move the last digits.
+        """
+        rows = list(torch.split(hidden, 1)) if self.device.type == "cpu" else [hidden]
+        return torch.cat([self.model.head(row) for row in rows])
 
     def _likelihood(
         self, tokens: Int[Tensor, "pass token"], last: Float[Tensor, "pass token dim"]
