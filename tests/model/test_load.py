@@ -1,0 +1,158 @@
+"""A checkpoint that is not whole is refused by name, before any score."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from packaging.specifiers import SpecifierSet
+from safetensors.torch import load_file, save_file
+
+from ntvep.errors import ConfigError, ModelError
+from ntvep.model.load import read_checkpoint
+from ntvep.model.reference import compare, refuse_wrong_transformers
+from ntvep.model.scorer import load_scorer
+from tests.conftest import ROOT
+
+
+@pytest.fixture(params=["v1", "v2"])
+def folder(request, tmp_path):
+    """A copy of a small checkpoint, to break."""
+    copy = tmp_path / "model"
+    shutil.copytree(ROOT / "tests" / "golden" / request.param, copy)
+    return copy
+
+
+def change_config(folder, **changes):
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+
+
+def change_weights(folder, change):
+    path = folder / "model.safetensors"
+    state = load_file(path)
+    change(state)
+    save_file(state, path, metadata={"format": "pt"})
+
+
+DENSE = "esm.encoder.layer.1.output.dense.weight"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: (f / "config.json").unlink(), "no config.json; expected a checkpoint folder"),
+        (lambda f: (f / "config.json").write_text("{"), "not valid JSON"),
+        (lambda f: (f / "config.json").write_text("[]"), "expected a JSON object"),
+        (lambda f: (f / "vocab.txt").unlink(), "no vocab.txt, so token ids are unknown"),
+        (lambda f: (f / "vocab.txt").write_text("A\nC"), "2 tokens, but the model has 41"),
+        (lambda f: (f / "model.safetensors").unlink(), r"no \*.safetensors file"),
+        (
+            lambda f: (f / "model.safetensors").write_bytes(
+                (f / "model.safetensors").read_bytes()[:-100]
+            ),
+            "not a whole safetensors file",
+        ),
+        (lambda f: change_config(f, hidden_size=None), "hidden_size"),
+        (lambda f: change_config(f, hidden_size=17), "not a multiple of num_attention_heads"),
+        (
+            lambda f: change_config(f, position_embedding_type="alibi"),
+            "expected absolute or rotary",
+        ),
+        (lambda f: change_config(f, tie_word_embeddings=True), "tied word embeddings"),
+        (lambda f: change_config(f, num_hidden_layers=3), r"missing weights \(first: esm.*layer.2"),
+        (lambda f: change_config(f, num_hidden_layers=1), "unexpected weights"),
+        (lambda f: change_config(f, vocab_size=4000), "has shape"),
+        (
+            lambda f: change_weights(f, lambda s: s.pop(DENSE)),
+            f"1 missing weights .first: {DENSE}.",
+        ),
+        (
+            lambda f: change_weights(f, lambda s: s.update(extra=torch.zeros(1))),
+            r"1 unexpected weights \(first: extra\)",
+        ),
+        (
+            lambda f: change_weights(f, lambda s: s[DENSE].fill_(torch.nan)),
+            "holds NaN or infinity",
+        ),
+    ],
+)
+def test_a_broken_checkpoint_is_named(folder, spoil, message):
+    spoil(folder)
+    with pytest.raises(ModelError, match=message):
+        read_checkpoint(folder)
+
+
+def test_a_wrong_vocabulary_is_named(folder):
+    path = folder / "vocab.txt"
+    path.write_text(path.read_text().replace("ACGTAC", "ACGTAX"))
+    with pytest.raises(ModelError, match=r"1 tokens are missing \(first: 'ACGTAC'\)"):
+        load_scorer(str(folder))
+
+
+def test_known_unused_weights_do_not_matter(folder):
+    _, before = read_checkpoint(folder)
+    unused = "esm.encoder.layer.0.attention.self.rotary_embeddings.inv_freq"
+    change_weights(folder, lambda s: s.update({unused: torch.full((4,), 9.0)}))
+    _, after = read_checkpoint(folder)
+    ids = torch.tensor([[3, 9, 2, 700]])
+    torch.testing.assert_close(before(ids)[1], after(ids)[1])
+
+
+def test_numbers_are_those_of_transformers(folder):
+    found = compare(folder)
+    assert found.agrees
+    assert found.logits < 1e-4
+
+
+def test_token_dropout_is_read_from_the_configuration(folder):
+    """The flag, not the family, decides: both families take either value, as transformers does."""
+    flag = json.loads((folder / "config.json").read_text())["token_dropout"]
+    ids = torch.tensor([[3, 9, 2, 700]])
+    _, before = read_checkpoint(folder)
+    change_config(folder, token_dropout=not flag)
+    _, after = read_checkpoint(folder)
+    assert (before(ids)[1] - after(ids)[1]).abs().max() > 0.1
+    assert compare(folder).agrees
+
+
+@pytest.mark.parametrize("version", ["4.56.0", "4.57.6", "5.0.0", "5.2.0"])
+def test_wrong_releases_of_transformers_are_refused(version):
+    with pytest.raises(ModelError, match=f"transformers {version} gives wrong masked logits"):
+        refuse_wrong_transformers(version)
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    line = next(line for line in pyproject.splitlines() if line.strip().startswith('"transformers'))
+    assert not SpecifierSet(line.strip(' ",').removeprefix("transformers")).contains(version)
+
+
+def test_right_releases_of_transformers_pass():
+    refuse_wrong_transformers("5.23.0")
+    refuse_wrong_transformers("4.55.4")
+
+
+def test_a_device_that_is_not_there(folder):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(ConfigError, match="--device cuda: no such device here"):
+        load_scorer(str(folder), device="cuda")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_near_single(folder, precision):
+    ids = torch.tensor([[3, 9, 2, 700, 800]])
+    full, half = (
+        load_scorer(str(folder), precision=p, device="cpu").engine.model
+        for p in ("fp32", precision)
+    )
+    difference = (full(ids)[1] - half(ids)[1].float()).abs().max()
+    assert 0 < difference < 0.2
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_the_cpu(folder):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    ids = torch.tensor([[3, 9, 2, 700, 800]])
+    cpu, gpu = (load_scorer(str(folder), device=d).engine.model for d in ("cpu", "cuda"))
+    torch.testing.assert_close(gpu(ids.cuda())[1].cpu(), cpu(ids)[1], atol=1e-4, rtol=1e-4)

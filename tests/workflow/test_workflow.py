@@ -1,0 +1,119 @@
+"""The workflow gives what one run of ``ntvep score`` gives, and refuses a wrong configuration."""
+
+import gzip
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from polars.testing import assert_frame_equal
+
+from tests.conftest import ROOT
+
+REFERENCE = ROOT / "ntvep" / "demo" / "chr22_20012478_20215143.grch38.fa.gz"
+DEMO = ROOT / "ntvep" / "demo" / "demo.vcf"
+WINDOW = ["--window-tokens", "16", "--max-allele-bases", "20"]
+ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def run(*command, folder, check=True):
+    done = subprocess.run(
+        [*map(str, command)], cwd=folder, env=ENVIRONMENT, text=True, capture_output=True
+    )
+    assert not check or done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def snakemake(folder, *arguments, check=True):
+    main = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "--cores", "2"]
+    return run(*main, *arguments, folder=folder, check=check)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A folder with 60 records of the demo, odd ones among them, with INFO and no order of size."""
+    folder = tmp_path_factory.mktemp("workflow")
+    lines = DEMO.read_text().splitlines(keepends=True)
+    header = [line for line in lines if line.startswith("#")]
+    records = [line for line in lines if not line.startswith("#")]
+    odd = [line for line in records if "SOURCE=odd" in line]
+    some = sorted([*odd, *records[100:130]], key=records.index)
+    (folder / "small.vcf").write_text("".join(header + some))
+    return folder
+
+
+def test_workflow_equals_one_run(small):
+    settings = [
+        "vcf=small.vcf",
+        f"reference={REFERENCE}",
+        "model=demo",
+        "results=out",
+        "chunks=3",
+        "window_tokens=16",
+        "max_allele_bases=20",
+        "device=cpu",
+    ]
+    snakemake(small, "--config", *settings)
+    alone = [
+        "small.vcf",
+        "-r",
+        REFERENCE,
+        "-m",
+        "demo",
+        "-o",
+        "alone.vcf.gz",
+        "--table",
+        "alone.parquet",
+    ]
+    run("ntvep", "score", *alone, *WINDOW, folder=small)
+    texts = [gzip.decompress((small / name).read_bytes()).decode().splitlines()
+             for name in ("out/scores.vcf.gz", "alone.vcf.gz")]  # fmt: skip
+    ours, theirs = ([line for line in text if "##ntvep_" not in line] for text in texts)
+    assert ours == theirs
+    assert (small / "out" / "scores.vcf.gz.tbi").exists()
+    tables = [pl.read_parquet(small / name) for name in ("out/scores.parquet", "alone.parquet")]
+    assert_frame_equal(*tables)
+    assert len(list((small / "out" / "benchmarks").rglob("*.tsv"))) == 6
+    # A setting of the demo must not leak into a run of other variants.
+    assert not (small / "out" / "compare.txt").exists()
+    # Nothing is left to do; a chunk that is gone is scored again, and only that one.
+    assert "Nothing to be done" in snakemake(small, "--config", *settings).stderr
+    (small / "out" / "chunks" / "00001.parquet").unlink()
+    (small / "out" / "scores.vcf.gz").unlink()
+    again = snakemake(small, "--config", *settings).stderr
+    assert "rule score" in again
+    assert "00000" not in again.partition("rule gather")[0].partition("rule score")[2]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("chunk=3", "Additional properties are not allowed ('chunk' was unexpected)"),
+        ("views=3", "3 is not one of [1, 2, 12]"),
+        ("chunks=0", "0 is less than the minimum of 1"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(small, setting, message):
+    given = ["vcf=small.vcf", f"reference={REFERENCE}", "model=demo", "results=wrong", setting]
+    done = snakemake(small, "--dry-run", "--config", *given, check=False)
+    assert done.returncode != 0
+    assert message in done.stderr + done.stdout
+    assert not (small / "wrong").exists()
+
+
+def test_the_demos_configuration_is_whole(tmp_path):
+    """Dry run of what ``make demo`` runs; every key is in the schema and in config/README.md."""
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    (tmp_path / "ntvep").symlink_to(ROOT / "ntvep")
+    done = snakemake(tmp_path, "--dry-run")
+    assert "rule compare" in done.stdout + done.stderr
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    documented = (ROOT / "config" / "README.md").read_text()
+    for key in schema["properties"]:
+        assert f"| `{key}` |" in documented, key
+    for path in (ROOT / "config").glob("*.yaml"):
+        assert set(yaml.safe_load(path.read_text())) <= set(schema["properties"]), path
