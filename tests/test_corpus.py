@@ -1,0 +1,65 @@
+"""The whole command on the hts-specs suite of valid and invalid VCFs, with a small model."""
+
+import csv
+import logging
+import sys
+
+import pytest
+
+from ntvep import cli
+from ntvep.commands import score
+from ntvep.model.scorer import load_scorer
+from tests.conftest import ROOT
+
+MODEL = str(ROOT / "tests" / "golden" / "v2")
+SCORER = load_scorer(MODEL, device="cpu")
+PARTS = 4
+
+
+def bodies(data):
+    """Records, each without INFO; and INFO apart."""
+    lines = [line for line in data.splitlines(keepends=True) if not line.startswith(b"#")]
+    fields = [line.rstrip(b"\r\n").split(b"\t") for line in lines]
+    return [f[:7] + f[8:] for f in fields], [f[7] for f in fields]
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_file_passes_through_or_is_refused_whole(shared, tmp_path, monkeypatch, capsys, part):
+    """A spec-valid file: exit 0, every byte outside INFO kept; any other: that, or one error."""
+    corpus = shared / "data" / "vcf-corpus"
+    if not corpus.is_dir():
+        pytest.skip("no VCF corpus beside this checkout")
+    reference = tmp_path / "ref.fa"
+    reference.write_text(">1\n" + "ACGTTGCA" * 100 + "\n>20\n" + "GATTACAC" * 100 + "\n")
+    rows = csv.DictReader((corpus / "MANIFEST.tsv").read_text().splitlines(), delimiter="\t")
+    files = sorted(row["file"] for row in rows)[part::PARTS]
+    assert len(files) > 150
+    # One model for all files: its loading is tested elsewhere.
+    monkeypatch.setattr(score, "load_scorer", lambda _, **options: SCORER)
+    refused = 0
+    for name in files:
+        output = tmp_path / "out.vcf"
+        given = ["score", str(corpus / name), "-r", str(reference), "-m", MODEL, "-o", str(output)]
+        options = ["--scores", "llr", "--window-tokens", "16", "--max-allele-bases", "20", "-q"]
+        monkeypatch.setattr(sys, "argv", ["ntvep", *given, *options, "--ref-mismatch-limit", "1"])
+        logging.getLogger("ntvep").handlers = []
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        errors = capsys.readouterr().err
+        if left.value.code == 0:
+            before, infos = bodies((corpus / name).read_bytes())
+            after, annotated = bodies(output.read_bytes())
+            assert after == before, name
+            for old, new in zip(infos, annotated, strict=True):
+                assert b"NTVEP_STATUS=" in new, name
+                assert old in (b".", b"") or new.startswith(old + b";"), name
+            output.unlink()
+            (tmp_path / "out.vcf.summary.json").unlink()
+        else:
+            refused += 1
+            assert "/passed/" not in name, errors
+            assert left.value.code == 1, name
+            assert errors.count("ntvep: error: ") == 1, name
+            assert "Traceback" not in errors, name
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["ref.fa", "ref.fa.fai"], name
+    assert refused > 0
