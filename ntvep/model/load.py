@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ntvep.errors import ModelError
 from ntvep.model.nt import Architecture, NucleotideTransformer
+from ntvep.tokens import vocabulary
 
 # Published checkpoints hold these beside the model; they are known, and not used.
 _UNUSED = (
@@ -93,8 +94,9 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, NucleotideTransformer]:
     try:
         arch = Architecture.from_config(config, gated=ffn_in[0] == 2 * config["intermediate_size"])
     except (KeyError, ValueError, TypeError) as error:
+        problem = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ModelError(
-            f"{folder / 'config.json'}: {error!s}; expected the config.json of a Nucleotide "
+            f"{folder / 'config.json'}: {problem}; expected the config.json of a Nucleotide "
             "Transformer (v1 or v2) as published on the Hugging Face hub"
         ) from error
     if not arch.vocab_size <= len(tokens):
@@ -105,11 +107,12 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, NucleotideTransformer]:
     with torch.device("meta"):
         model = NucleotideTransformer(arch)
     _check_keys(folder, model, shapes)
+    # Ids behind the model's rows (v1's <eos>, <bos>) cannot be given to it.
+    known = tokens[: arch.vocab_size]
+    _check_vocabulary(folder, known, arch)
     model.load_state_dict(_read_state(folder, files, model), strict=True, assign=True)
     model.requires_grad_(False).eval()
     parameters = sum(p.numel() for p in model.parameters())
-    # Ids behind the model's rows (v1's <eos>, <bos>) cannot be given to it.
-    known = tokens[: arch.vocab_size]
     return Checkpoint(folder, arch, known, weights_sha256(files), parameters), model
 
 
@@ -141,6 +144,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         ) from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelError(f"{path}: not valid JSON ({error}); fetch the model again") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     if not isinstance(config, dict):
         raise ModelError(f"{path}: expected a JSON object")
     return config
@@ -164,6 +169,25 @@ def _read_vocabulary(folder: Path) -> tuple[str, ...]:
             f"{folder}: no vocab.txt, so token ids are unknown; fetch the model again with: "
             "ntvep model fetch ID"
         ) from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: not a text file ({error}); fetch the model again") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _check_vocabulary(folder: Path, tokens: Sequence[str], arch: Architecture) -> None:
+    try:
+        mask = vocabulary(tokens).mask
+    except ValueError as error:
+        raise ModelError(
+            f"{folder / 'vocab.txt'}: {error}; expected the 4,096 six-mers, A, C, G, T, N, "
+            "<cls> and <mask>, each once"
+        ) from error
+    if mask != arch.mask_id:
+        raise ModelError(
+            f"{folder}: <mask> is token {mask} of vocab.txt, but config.json says "
+            f"{arch.mask_id}; the folder mixes two checkpoints"
+        )
 
 
 def _no_weights(folder: Path) -> str:
@@ -181,6 +205,11 @@ def _read_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
         try:
             with safe_open(path, "pt") as handle:
                 for key in handle.keys():  # noqa: SIM118 (not a dict)
+                    if key in shapes:
+                        raise ModelError(
+                            f"{path}: {key} is in another *.safetensors file of the folder too; "
+                            "expected the weights of one model"
+                        )
                     shapes[key] = tuple(handle.get_slice(key).get_shape())
         except (SafetensorError, OSError) as error:
             raise ModelError(
