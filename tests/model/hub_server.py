@@ -24,6 +24,7 @@ class Hub:
         lies: name -> bytes sent in place of the file's own.
         requests: (method, path, Range header) of each request.
         sent: bytes of files sent.
+        redirects: whether large files are sent from another address, as the hub does it.
     """
 
     files: dict[str, bytes]
@@ -32,6 +33,7 @@ class Hub:
     lies: dict[str, bytes] = field(default_factory=dict)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     sent: int = 0
+    redirects: bool = True
     endpoint: str = ""
 
     def listing(self) -> bytes:
@@ -41,11 +43,20 @@ class Hub:
             entry = {"rfilename": name, "size": len(content)}
             blob = b"blob %d\0" % len(content) + content
             entry["blobId"] = hashlib.sha1(blob, usedforsecurity=False).hexdigest()
-            if name.endswith((".safetensors", ".bin")):
+            if is_large(name):
                 sha256 = hashlib.sha256(content).hexdigest()
                 entry["lfs"] = {"sha256": sha256, "size": len(content), "pointerSize": 134}
             siblings.append(entry)
         return json.dumps({"id": MODEL, "sha": COMMIT, "siblings": siblings}).encode()
+
+
+def is_large(name: str) -> bool:
+    """Whether a repository keeps a file in LFS."""
+    return name.endswith((".safetensors", ".bin"))
+
+
+def etag(content: bytes) -> str:
+    return f'"{hashlib.sha256(content).hexdigest()}"'
 
 
 @contextmanager
@@ -72,11 +83,28 @@ def serving(hub: Hub) -> Iterator[Hub]:
                 self.reply(status, b"{}", {"X-Error-Code": code}, body)
             elif re.fullmatch(rf"/api/models/{MODEL}(/revision/(main|{COMMIT}))?", path):
                 self.reply(200, hub.listing(), {"Content-Type": "application/json"}, body)
-            elif match := re.fullmatch(rf"/{MODEL}/resolve/{COMMIT}/(.+)", path):
+            elif match := re.fullmatch(rf"/{MODEL}/resolve/(?:main|{COMMIT})/(.+)", path):
+                self.resolve(match[1], body)
+            elif match := re.fullmatch(r"/elsewhere/(.+)", path):
                 self.file(match[1], body)
             else:
                 code = "RevisionNotFound" if "/revision/" in path else "RepoNotFound"
                 self.reply(404, b"{}", {"X-Error-Code": code}, body)
+
+        def resolve(self, name: str, body: bool) -> None:
+            """A large file lies elsewhere; what it is, the hub says itself."""
+            if name not in hub.files:
+                self.reply(404, b"{}", {"X-Error-Code": "EntryNotFound"}, body)
+            elif hub.redirects and is_large(name):
+                headers = {
+                    "X-Repo-Commit": COMMIT,
+                    "X-Linked-ETag": etag(hub.files[name]),
+                    "X-Linked-Size": str(len(hub.files[name])),
+                    "Location": f"{hub.endpoint}/elsewhere/{name}",
+                }
+                self.reply(302, b"", headers, body)
+            else:
+                self.file(name, body)
 
         def file(self, name: str, body: bool) -> None:
             content = hub.lies.get(name, hub.files[name])
@@ -84,10 +112,13 @@ def serving(hub: Hub) -> Iterator[Hub]:
             if wanted := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or ""):
                 start = int(wanted[1])
             headers = {
-                "ETag": f'"{hashlib.sha256(hub.files[name]).hexdigest()}"',
+                "ETag": etag(hub.files[name]),
                 "X-Repo-Commit": COMMIT,
                 "Accept-Ranges": "bytes",
             }
+            if start >= len(content):
+                self.reply(416, b"", headers | {"Content-Range": f"bytes */{len(content)}"}, body)
+                return
             if start:
                 headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             cut = hub.cut_after.pop(name, None) if body else None
@@ -115,7 +146,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
                     self.connection.close()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     hub.endpoint = f"http://127.0.0.1:{server.server_port}"
     try:
         yield hub

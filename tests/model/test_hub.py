@@ -1,11 +1,18 @@
 """Fetching from a hub on 127.0.0.1: whole, resumed, damaged, refused; and finding it offline."""
 
+import errno
+import hashlib
+import json
 import pickle
 import socket
+import stat
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from huggingface_hub import hf_hub_download
+from huggingface_hub.utils import WeakFileLock
+from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ModelError
 from ntvep.model import hub as hub_module
@@ -54,8 +61,61 @@ def test_fetch_then_locate_without_a_network(hub, monkeypatch):
     forbid_network(monkeypatch)
     assert locate(MODEL) == locate(f"{MODEL}@{COMMIT}") == fetched
     assert locate(str(fetched.folder)) == fetched
-    with pytest.raises(ModelError, match="type: ntvep model fetch org/tiny-nt --revision ffff"):
-        locate(f"{MODEL}@ffff")
+    assert locate(f"{MODEL}@{COMMIT[:7]}") == fetched
+    for other in ("ffff", COMMIT[:3]):
+        command = f"type: ntvep model fetch org/tiny-nt --revision {other}"
+        with pytest.raises(ModelError, match=command):
+            locate(f"{MODEL}@{other}")
+
+
+def test_a_name_of_a_revision_leads_to_its_commit(hub):
+    fetch(MODEL, endpoint=hub.endpoint)
+    with pytest.raises(ModelError, match="fetch org/tiny-nt --revision main"):
+        locate(f"{MODEL}@main")
+    fetched = fetch(MODEL, "main", endpoint=hub.endpoint)
+    assert locate(f"{MODEL}@main") == locate(MODEL) == fetched
+
+
+def test_the_newest_fetched_is_meant(hub, own_home):
+    fetched = fetch(MODEL, endpoint=hub.endpoint)
+    (fetched.folder.parent / ("f" * 40)).mkdir()
+    assert locate(MODEL).revision == "f" * 40
+    assert fetch(MODEL, endpoint=hub.endpoint) == locate(MODEL) == fetched
+
+
+def test_what_was_fetched_is_recorded(hub):
+    fetched = fetch(MODEL, "main", endpoint=hub.endpoint)
+    record = json.loads((fetched.folder / "ntvep.json").read_text())
+    kept = (*NAMES, "README.md")
+    assert record["files"] == {n: hashlib.sha256(hub.files[n]).hexdigest() for n in kept}
+    assert record["weights_sha256"] == record["files"]["model.safetensors"]
+    assert (record["model_id"], record["revision"]) == (MODEL, COMMIT)
+    assert (record["names"], record["converted_from"]) == (["main"], {})
+    assert set(record["made_with"]) == {"huggingface_hub", "safetensors", "torch"}
+
+
+def test_the_server_speaks_to_the_hubs_own_client(hub, tmp_path):
+    path = hf_hub_download(
+        MODEL, "model.safetensors", endpoint=hub.endpoint, cache_dir=tmp_path / "other"
+    )
+    assert Path(path).read_bytes() == hub.files["model.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["../../../evil.safetensors", "onnx/model.safetensors"])
+def test_a_listing_does_not_choose_where_we_write(hub, own_home, name):
+    hub.files[name] = b"evil"
+    fetched = fetch(MODEL, endpoint=hub.endpoint)
+    assert not [path for _, path, _ in hub.requests if "evil" in path or "onnx" in path]
+    assert sorted(p.name for p in fetched.folder.iterdir()) == sorted(
+        [*NAMES, "README.md", "ntvep.json"]
+    )
+    assert not list(own_home.parent.rglob("evil*"))
+    assert not list(own_home.parent.rglob("onnx"))
+
+
+def test_without_redirects(hub):
+    hub.redirects = False
+    assert fetch(MODEL, endpoint=hub.endpoint).revision == COMMIT
 
 
 def test_fetched_again_asks_for_the_commit_alone(hub):
@@ -89,6 +149,32 @@ def test_an_interrupted_fetch_goes_on_where_it_stopped(hub, own_home, monkeypatc
     assert hub.sent < everything + size / 3
 
 
+def test_whole_files_are_not_asked_for_again(hub):
+    path = f"/{MODEL}/resolve/{COMMIT}/model.safetensors"
+    hub.statuses[path] = (500, "")
+    with pytest.raises(ModelError, match="What has arrived is kept"):
+        fetch(MODEL, endpoint=hub.endpoint)
+    hub.statuses.clear()
+    hub.requests.clear()
+    fetch(MODEL, endpoint=hub.endpoint)
+    assert [p for _, p, _ in hub.requests if "/resolve/" in p] == [path]
+
+
+def test_more_than_the_hub_has_is_thrown_away(hub, own_home):
+    partial = own_home / "models" / "org--tiny-nt" / f"{COMMIT}.partial"
+    partial.mkdir(parents=True)
+    (partial / "config.json").write_bytes(b"x" * 9999)
+    assert fetch(MODEL, endpoint=hub.endpoint).revision == COMMIT
+
+
+def test_two_fetches_of_one_model(hub, own_home):
+    folder = own_home / "models" / "org--tiny-nt"
+    folder.mkdir(parents=True)
+    with WeakFileLock(folder / ".lock"), pytest.raises(ModelError, match="another ntvep model"):
+        fetch(MODEL, endpoint=hub.endpoint)
+    assert fetch(MODEL, endpoint=hub.endpoint).revision == COMMIT
+
+
 def test_a_damaged_file_is_not_kept(hub, own_home):
     whole = hub.files["model.safetensors"]
     hub.lies["model.safetensors"] = whole[:-4] + b"\0\0\0\1"
@@ -105,7 +191,11 @@ def test_a_damaged_file_is_not_kept(hub, own_home):
     ("path", "status", "message"),
     [
         (f"/api/models/{MODEL}", (404, "RepoNotFound"), "the hub has no such model"),
+        (f"/api/models/{MODEL}", (401, ""), r"refused \(401: .*log in again"),
+        (f"/api/models/{MODEL}", (403, ""), r"refused \(403: .*log in again"),
         (f"/api/models/{MODEL}", (403, "GatedRepo"), "accept its licence"),
+        (f"/{MODEL}/resolve/{COMMIT}/config.json", (401, "GatedRepo"), "accept its licence"),
+        (f"/{MODEL}/resolve/{COMMIT}/config.json", (403, "GatedRepo"), "accept its licence"),
         (f"/api/models/{MODEL}", (500, ""), "could not be reached, or broke off"),
         (f"/api/models/{MODEL}/revision/v9", (404, "RevisionNotFound"), "has no revision 'v9'"),
     ],
@@ -113,8 +203,46 @@ def test_a_damaged_file_is_not_kept(hub, own_home):
 def test_refusals(hub, path, status, message):
     hub.statuses[path] = status
     revision = "v9" if "revision" in path else None
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(ModelError, match=message) as raised:
         fetch(MODEL, revision, endpoint=hub.endpoint)
+    assert str(raised.value).startswith(f"{MODEL}: ")
+    with pytest.raises(ModelError, match="not on this machine"):
+        locate(MODEL)
+
+
+def test_downloads_are_forbidden(hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="type: unset HF_HUB_OFFLINE"):
+        fetch(MODEL, endpoint=hub.endpoint)
+    assert not hub.requests
+
+
+def test_a_hub_that_states_no_commit(hub, monkeypatch):
+    monkeypatch.setattr("tests.model.hub_server.COMMIT", "../../evil")
+    with pytest.raises(ModelError, match=r"states '../../evil' as its commit; expected 40 digits"):
+        fetch(MODEL, endpoint=hub.endpoint)
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [(errno.ENOSPC, "no room is left"), (errno.EROFS, "cannot be written")],
+)
+def test_the_disk_fails(hub, monkeypatch, number, message):
+    def write(*args, **kwargs):
+        raise OSError(number, "as the kernel says it")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("huggingface_hub.file_download.http_get", write)
+        with pytest.raises(ModelError, match=rf"{message} \(as the kernel.*set NTVEP_HOME"):
+            fetch(MODEL, endpoint=hub.endpoint)
+    assert fetch(MODEL, endpoint=hub.endpoint).revision == COMMIT
+
+
+def test_a_home_that_cannot_be(hub, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NTVEP_HOME", str(tmp_path / "file" / "home"))
+    with pytest.raises(ModelError, match=r"cannot be written.*set NTVEP_HOME to a folder that you"):
+        fetch(MODEL, endpoint=hub.endpoint)
 
 
 def test_no_hub_at_all():
@@ -123,7 +251,7 @@ def test_no_hub_at_all():
 
 
 def test_no_room(hub, monkeypatch):
-    usage = type("Usage", (), {"free": 1000})
+    usage = type("Usage", (), {"free": len(hub.files["model.safetensors"])})
     monkeypatch.setattr(hub_module.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(ModelError, match="set NTVEP_HOME to a folder with more room"):
         fetch(MODEL, endpoint=hub.endpoint)
@@ -157,15 +285,80 @@ def test_a_pickle_is_converted_once(hub, tmp_path):
     _, theirs = read_checkpoint(GOLDEN)
     torch.testing.assert_close(ours.head(ours(ids)[1][0]), theirs.head(theirs(ids)[1][0]))
 
+    record = json.loads((fetched.folder / "ntvep.json").read_text())
+    pickle_sha256 = hashlib.sha256(hub.files["pytorch_model.bin"]).hexdigest()
+    assert record["converted_from"] == {"pytorch_model.bin": pickle_sha256}
+    # Whoever may read one file of the model may read the weights.
+    modes = {stat.S_IMODE((fetched.folder / name).stat().st_mode) for name in NAMES}
+    assert len(modes) == 1
+
+
+def test_a_pickle_keeps_its_precision(hub, tmp_path):
+    state = load_file(GOLDEN / "model.safetensors")
+    state = {key: value.bfloat16() for key, value in state.items()}
+    del hub.files["model.safetensors"]
+    hub.files["pytorch_model.bin"] = pickled(state, tmp_path / "weights.bin")
+    made = load_file(fetch(MODEL, endpoint=hub.endpoint).folder / "model.safetensors")
+    assert {value.dtype for value in made.values()} == {torch.bfloat16}
+
+
+def test_a_pickle_of_an_old_torch(hub, tmp_path):
+    state = load_file(GOLDEN / "model.safetensors")
+    torch.save(state, tmp_path / "weights.bin", _use_new_zipfile_serialization=False)
+    del hub.files["model.safetensors"]
+    hub.files["pytorch_model.bin"] = (tmp_path / "weights.bin").read_bytes()
+    fetched = fetch(MODEL, endpoint=hub.endpoint)
+    made = load_file(fetched.folder / "model.safetensors")
+    assert made.keys() == state.keys()
+    assert all(torch.equal(made[key], state[key]) for key in state)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_a_sharded_model(hub, tmp_path, kind):
+    state = load_file(GOLDEN / "model.safetensors")
+    del hub.files["model.safetensors"]
+    stem, save = ("model", save_file) if kind == "safetensors" else ("pytorch_model", torch.save)
+    for shard in (0, 1):
+        part = {key: state[key] for key in sorted(state)[shard::2]}
+        save(part, tmp_path / "shard")
+        name = f"{stem}-0000{shard + 1}-of-00002.{kind}"
+        hub.files[name] = (tmp_path / "shard").read_bytes()
+    hub.files[f"{stem}.{kind}.index.json"] = b"{}"
+    ids = torch.tensor([[3, 700, 2, 900, 1000]])
+    _, ours = read_checkpoint(fetch(MODEL, endpoint=hub.endpoint).folder)
+    _, theirs = read_checkpoint(GOLDEN)
+    torch.testing.assert_close(ours(ids)[1], theirs(ids)[1])
+
+
+def test_a_repository_with_another_vocabulary(hub):
+    hub.files["vocab.txt"] = hub.files["vocab.txt"].replace(b"ACGTAC", b"ACGTAX")
+    with pytest.raises(ModelError, match=r"1 tokens are missing \(first: 'ACGTAC'\)"):
+        fetch(MODEL, endpoint=hub.endpoint)
+    with pytest.raises(ModelError, match="not on this machine"):
+        locate(MODEL)
+
+
+def folder_with_pickle(folder, state):
+    for name in NAMES[:2]:
+        (folder / name).write_bytes((GOLDEN / name).read_bytes())
+    pickled(state, folder / "pytorch_model.bin")
+
+
+def test_a_pickle_of_another_model_leaves_nothing_behind(tmp_path):
+    folder_with_pickle(tmp_path, {"another.weight": torch.zeros(2)})
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ModelError, match="do not describe the same Nucleotide Transformer"):
+        fetch(str(tmp_path))
+    assert sorted(tmp_path.iterdir()) == before
+
 
 def test_a_folder_with_a_pickle_is_converted_in_place(tmp_path):
-    for name in NAMES[:2]:
-        (tmp_path / name).write_bytes((GOLDEN / name).read_bytes())
-    pickled(load_file(GOLDEN / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    folder_with_pickle(tmp_path, load_file(GOLDEN / "model.safetensors"))
     with pytest.raises(ModelError, match="Convert it once with: ntvep model fetch"):
         read_checkpoint(tmp_path)
     assert fetch(str(tmp_path)).folder == tmp_path
     assert read_checkpoint(tmp_path)[0].arch == read_checkpoint(GOLDEN)[0].arch
+    assert (tmp_path / "pytorch_model.bin").exists(), "it is the user's"
     with pytest.raises(ModelError, match="has safetensors already"):
         fetch(str(tmp_path))
 
@@ -186,14 +379,61 @@ def test_a_pickle_that_runs_code_is_refused(hub, tmp_path, save):
         fetch(MODEL, endpoint=hub.endpoint)
 
 
-def test_names_that_are_no_model(tmp_path, monkeypatch):
+@pytest.mark.parametrize("content", [[1, 2], {"model": {"a": torch.zeros(1)}}, {"epoch": 3}])
+def test_a_pickle_of_something_else_is_refused(hub, tmp_path, content):
+    del hub.files["model.safetensors"]
+    hub.files["pytorch_model.bin"] = pickled(content, tmp_path / "weights.bin")
+    with pytest.raises(ModelError, match="something else than named weights"):
+        fetch(MODEL, endpoint=hub.endpoint)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["no-such-thing", "", "../model", "./model", "a/b/c", "a--b/c", "org/name.", "org/name@..",
+     "org/name@", "org name/x", "org/x.git"],
+)  # fmt: skip
+def test_names_that_cannot_be_a_model(monkeypatch, name):
     forbid_network(monkeypatch)
     with pytest.raises(ModelError, match="expected demo, a checkpoint folder, or an id"):
-        locate("no-such-thing")
+        locate(name)
+
+
+def test_names_of_no_model_here(monkeypatch):
+    forbid_network(monkeypatch)
     with pytest.raises(ModelError, match="scoring never downloads"):
         locate("org/name")
-    with pytest.raises(ModelError, match="expected a hub id such as org/name"):
-        fetch("no-such-thing")
+    for name in ("", "no-such-thing", "../x", "org/name@main"):
+        with pytest.raises(ModelError, match="expected a hub id such as org/name"):
+            fetch(name)
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_damaged_record(tmp_path, content):
+    (tmp_path / "ntvep.json").write_text(content)
+    with pytest.raises(ModelError, match=r"ntvep.json: .*remove it, or fetch the model again"):
+        locate(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("model", "card", "expected"),
+    [
+        ("a/b", "---\nlicense: apache-2.0\n---\n", "apache-2.0"),
+        ("a/b", "# A card\nlicense: mit\n", "unknown"),
+        ("a/b", None, "unknown"),
+        ("InstaDeepAI/nucleotide-transformer-v2-50m-multi-species", None, "CC BY-NC-SA 4.0"),
+    ],
+)
+def test_licences(tmp_path, model, card, expected):
+    if card is not None:
+        (tmp_path / "README.md").write_text(card)
+    assert licence(hub_module.Source(tmp_path, model, None)).startswith(expected)
+
+
+def test_the_demo_needs_no_network(monkeypatch):
+    forbid_network(monkeypatch)
+    source = locate("demo")
+    assert read_checkpoint(source.folder)[0].parameters > 1e6
+    assert licence(source) == "apache-2.0"
 
 
 def test_a_link_out_of_a_model_folder_is_refused(tmp_path):
