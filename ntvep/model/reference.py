@@ -58,7 +58,7 @@ class SwiGlu(nn.Module):
 
 def refuse_wrong_transformers(found: str) -> None:
     """Raise ModelError for a release of transformers that computes these models wrongly."""
-    if any(wrong.contains(found) for wrong in WRONG_TRANSFORMERS):
+    if any(wrong.contains(found, prereleases=True) for wrong in WRONG_TRANSFORMERS):
         raise ModelError(
             f"transformers {found} gives wrong masked logits for Nucleotide Transformer v1; "
             "expected 5.3 or newer. Type: pip install -c constraints.txt transformers"
@@ -113,16 +113,19 @@ def compare(folder: Path) -> Comparison:
     theirs, tokenizer = load_reference(folder), load_tokenizer(folder)
     vocabulary = tokens.vocabulary(checkpoint.tokens)
     rng = np.random.default_rng(0)
-    largest, equal = 0.0, True
-    for length in (61, 6 * min(100, checkpoint.arch.max_tokens - 40)):
+    differences, equal = [], True
+    # Beside the six-mers: <cls>, an N, and up to five single bases before it and at the end.
+    longest = 6 * min(100, checkpoint.arch.max_tokens - 13)
+    for length in (min(61, longest), longest):
         codes = rng.integers(0, 4, length).astype(np.uint8)
         codes[length // 3] = dna.N
         ids = tokens.tokenize(codes, vocabulary).ids.tolist()
         equal &= ids == tokenizer(dna.decode(codes))["input_ids"]
         for masked in ((), (3,), (2, 4, 5)):
             shown = [checkpoint.arch.mask_id if i in masked else id for i, id in enumerate(ids)]
-            largest = max(largest, _largest_difference(ours, theirs, shown))
-    return Comparison(largest, equal)
+            differences.append(_largest_difference(ours, theirs, shown))
+    # Not Python's max, which loses a NaN.
+    return Comparison(float(np.max(differences)), equal)
 
 
 @torch.inference_mode()
