@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ntvep import tokens
+from ntvep import dna, tokens
 from ntvep.model.engine import Engine
 from ntvep.model.load import read_checkpoint
 from ntvep.passes import Questions
@@ -20,6 +20,12 @@ def run(model, ids):
     batch = torch.tensor(np.asarray(ids, np.int64))[None]
     layers = [model(batch, layer)[0][0].numpy() for layer in range(model.arch.layers + 1)]
     return layers, model.head(model(batch)[1][0]).numpy()
+
+
+def logits_at(model, ids, rows):
+    """Logits of some rows, from the last layer alone."""
+    batch = torch.tensor(np.asarray(ids, np.int64))[None]
+    return model.head(model(batch)[1][0][torch.tensor(np.asarray(rows, np.int64))]).numpy()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -44,7 +50,7 @@ def reference(request, shared):
     _, model = read_checkpoint(folder / "model")
     meta = json.loads((folder / "meta.json").read_text())
     with np.load(folder / "golden.npz") as arrays:
-        yield request.param, model, dict(arrays), meta
+        yield request.param, model, dict(arrays), meta | {"folder": folder / "model"}
 
 
 def test_reference_sequences(reference):
@@ -60,13 +66,31 @@ def test_reference_sequences(reference):
         else:
             own = logits[np.arange(len(ids)), ids]
             np.testing.assert_allclose(own, golden[f"{name}/logits_tok"], atol=1e-4)
+            total = torch.tensor(logits).logsumexp(1)
+            np.testing.assert_allclose(total, golden[f"{name}/logsumexp"], atol=1e-4)
+
+
+def test_reference_token_ids(reference):
+    """Our tokens of every sequence, REF and ALT window and the longest input."""
+    _, _, golden, meta = reference
+    checkpoint, _ = read_checkpoint(meta["folder"])
+    vocabulary = tokens.vocabulary(checkpoint.tokens)
+    asked = {f"seq/{s['name']}/ids": s["seq"] for s in meta["sequences"]}
+    asked["long/ids"] = meta["long_seq"]
+    for variant in meta["variants"]:
+        for side in ("ref", "alt"):
+            asked[f"var/{variant['name']}/{side}_ids"] = variant[f"{side}_seq"]
+    assert len(asked) > 40
+    for name, letters in asked.items():
+        ids = tokens.tokenize(dna.encode(letters), vocabulary).ids
+        np.testing.assert_array_equal(ids, golden[name], err_msg=name)
 
 
 def test_reference_maximum_length(reference):
     kind, model, golden, _ = reference
     tolerance = 1e-4 if kind == "v1" else 5e-4
     layers, logits = run(model, golden["long/ids"])
-    assert len(golden["long/ids"]) == model.arch.max_tokens
+    assert len(golden["long/ids"]) == model.arch.max_tokens == {"v1": 1000, "v2": 2048}[kind]
     rows = golden["long/pos"]
     np.testing.assert_allclose(layers[-1][rows], golden["long/emb_final"], atol=tolerance)
     np.testing.assert_allclose(logits[rows], golden["long/logits"], atol=tolerance)
@@ -87,16 +111,17 @@ def test_reference_padded_batch(reference):
 
 def test_reference_masks_of_several_tokens(reference):
     _, model, golden, meta = reference
-    _, logits = run(model, golden["multimask/ids"])
     rows = golden["multimask/pos"]
-    np.testing.assert_allclose(logits[rows], golden["multimask/logits"], atol=1e-4)
-    for variant in meta["variants"]:
-        name = f"var/{variant['name']}"
+    logits = logits_at(model, golden["multimask/ids"], rows)
+    np.testing.assert_allclose(logits, golden["multimask/logits"], atol=1e-4)
+    names = [f"var/{variant['name']}" for variant in meta["variants"]]
+    assert sum(f"{name}/joint_pos" in golden for name in names) == 8
+    for name in names:
         if f"{name}/joint_pos" in golden:
             ids, rows = golden[f"{name}/ref_ids"].copy(), golden[f"{name}/joint_pos"]
             ids[rows] = model.arch.mask_id
-            _, logits = run(model, ids)
-            np.testing.assert_allclose(logits[rows], golden[f"{name}/joint_logits"], atol=1e-4)
+            logits = logits_at(model, ids, rows)
+            np.testing.assert_allclose(logits, golden[f"{name}/joint_logits"], atol=1e-4)
 
 
 def test_reference_masked_variants(reference):
@@ -107,9 +132,8 @@ def test_reference_masked_variants(reference):
         for side in ("ref", "alt"):
             ids = golden[f"var/{variant['name']}/{side}_ids"].copy()
             ids[first] = model.arch.mask_id
-            _, logits = run(model, ids)
             expected = golden[f"variants/{side}_masked_logits"][i]
-            np.testing.assert_allclose(logits[first], expected, atol=1e-4)
+            np.testing.assert_allclose(logits_at(model, ids, [first])[0], expected, atol=1e-4)
 
 
 def test_reference_embeddings(reference):
@@ -148,7 +172,6 @@ def test_batches_of_any_size_answer_the_same(kind):
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5, err_msg=name)
     # Each answer stands in its own row: the same questions, one at a time, by hand.
     for row, (number, token) in enumerate(rows):
-        _, logits = run(model, inputs[number])
-        expected = torch.tensor(logits[token]).log_softmax(0)
+        expected = torch.tensor(logits_at(model, inputs[number], [token])[0]).log_softmax(0)
         np.testing.assert_allclose(alone.log_probs[row], expected, atol=1e-5)
     np.testing.assert_array_equal(np.isnan(alone.likelihood), ~flags)
