@@ -39,6 +39,11 @@ def change_weights(folder, change):
 DENSE = "esm.encoder.layer.1.output.dense.weight"
 
 
+def replace_by_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -54,7 +59,20 @@ DENSE = "esm.encoder.layer.1.output.dense.weight"
             ),
             "not a whole safetensors file",
         ),
-        (lambda f: change_config(f, hidden_size=None), "hidden_size"),
+        (
+            lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
+            r"only pytorch_model.bin, a pickle.*Convert it once with: ntvep model fetch /",
+        ),
+        (lambda f: (f / "model.safetensors").write_bytes(b""), "not a whole safetensors file"),
+        (
+            lambda f: shutil.copy(f / "model.safetensors", f / "other.safetensors"),
+            r"other.safetensors: esm.* is in another \*.safetensors file of the folder too",
+        ),
+        (lambda f: replace_by_folder(f / "config.json"), "config.json: cannot be read"),
+        (lambda f: replace_by_folder(f / "vocab.txt"), "vocab.txt: cannot be read"),
+        (lambda f: (f / "vocab.txt").write_bytes(b"\xff\xfe"), "vocab.txt: not a text file"),
+        (lambda f: change_config(f, mask_token_id=4), "<mask> is token 2 of vocab.txt, but"),
+        (lambda f: change_config(f, hidden_size=None), "config.json: no 'hidden_size'; expected"),
         (lambda f: change_config(f, hidden_size=17), "not a multiple of num_attention_heads"),
         (
             lambda f: change_config(f, position_embedding_type="alibi"),
@@ -89,6 +107,8 @@ def test_a_wrong_vocabulary_is_named(folder):
     path.write_text(path.read_text().replace("ACGTAC", "ACGTAX"))
     with pytest.raises(ModelError, match=r"1 tokens are missing \(first: 'ACGTAC'\)"):
         load_scorer(str(folder))
+    with pytest.raises(ModelError, match="expected the 4,096 six-mers"):
+        read_checkpoint(folder)
 
 
 def test_known_unused_weights_do_not_matter(folder):
