@@ -93,6 +93,7 @@ def body(text):
 def test_score_annotates_every_allele_once(run, files):
     done = score(run, "--table", "out.parquet")
     assert done.status == 0, done.err
+    assert "Scores are for research, not for diagnosis" in done.err
     table = pl.read_parquet("out.parquet")
     check(table, score_schema(SCORE_NAMES, with_sd=False))
     assert table["status"].to_list() == [

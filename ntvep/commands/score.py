@@ -1,5 +1,6 @@
 """VCF -> annotated VCF and Parquet: ``ntvep score`` and ``ntvep.score``."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ from ntvep.settings import (
     Settings,
     parse_scores,
 )
+
+_log = logging.getLogger("ntvep")
 
 
 @dataclass(frozen=True)
@@ -210,6 +213,13 @@ def _prepared(
             precision=options.precision,
             batch_size=options.batch_size,
             threads=options.threads,
+        )
+        _log.info(
+            "model %s on %s, %s; licence: %s. Scores are for research, not for diagnosis",
+            scorer.identity.model_id,
+            scorer.identity.device,
+            scorer.identity.precision,
+            scorer.licence,
         )
         max_tokens = scorer.checkpoint.arch.max_tokens
         settings = Settings(

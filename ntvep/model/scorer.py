@@ -8,7 +8,7 @@ from ntvep import tokens
 from ntvep.errors import ConfigError, ModelError
 from ntvep.model.device import PRECISIONS, resolve_device, resolve_precision
 from ntvep.model.engine import Engine
-from ntvep.model.hub import locate
+from ntvep.model.hub import licence, locate
 from ntvep.model.load import Checkpoint, read_checkpoint
 from ntvep.provenance import ModelIdentity, vocabulary_sha256
 from ntvep.tokens import Vocabulary
@@ -22,6 +22,7 @@ class Scorer:
     vocabulary: Vocabulary
     identity: ModelIdentity
     checkpoint: Checkpoint
+    licence: str
 
 
 def parse_layer(layer: str | int, layers: int) -> int | None:
@@ -99,4 +100,4 @@ def load_scorer(
         dtype,
         where.type,
     )
-    return Scorer(engine, vocabulary, identity, checkpoint)
+    return Scorer(engine, vocabulary, identity, checkpoint, licence(source))
