@@ -245,7 +245,16 @@ def _fetch_commit(source: Source, wanted: Sequence[Any], endpoint: str | None) -
     _refuse_full_disk(partial, needed)
     for file in wanted:
         _download(source, file, partial, endpoint)
-    pickles = _finish(partial, source.model_id, source.revision)
+    try:
+        pickles = _finish(partial, source.model_id, source.revision)
+    except ModelError as error:
+        # What arrived is what the hub has: to fetch it again would not help.
+        shutil.rmtree(partial)
+        problem = str(error).replace(str(partial), source.model_id)
+        raise ModelError(
+            f"{source.model_id}: arrived whole, but ntvep cannot use it, and it has been removed: "
+            f"{problem}"
+        ) from error
     for path in pickles:
         path.unlink()
     partial.rename(source.folder)
@@ -354,7 +363,8 @@ def _disk_errors(folder: Path, advice: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        what = "no room is left" if error.errno in _FULL else "cannot be written"
+        full = error.errno in _FULL or "No space left" in str(error)
+        what = "no room is left" if full else "cannot be written"
         raise ModelError(f"{folder}: {what} ({error.strerror or error}); {advice}") from error
 
 
@@ -470,9 +480,8 @@ def _convert(pickles: Sequence[Path], path: Path) -> None:
         shutil.copymode(pickles[0], partial)
         partial.rename(path)
     except SafetensorError as error:
-        raise ModelError(
-            f"{path}: cannot be written ({_first_line(error)}); is there room on the disk?"
-        ) from error
+        # That is how it says that a disk is full.
+        raise OSError(_first_line(error)) from error
     finally:
         partial.unlink(missing_ok=True)
 

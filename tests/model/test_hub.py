@@ -12,6 +12,7 @@ import pytest
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.utils import WeakFileLock
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ModelError
@@ -330,12 +331,33 @@ def test_a_sharded_model(hub, tmp_path, kind):
     torch.testing.assert_close(ours(ids)[1], theirs(ids)[1])
 
 
-def test_a_repository_with_another_vocabulary(hub):
+def test_a_repository_with_another_vocabulary(hub, own_home):
     hub.files["vocab.txt"] = hub.files["vocab.txt"].replace(b"ACGTAC", b"ACGTAX")
-    with pytest.raises(ModelError, match=r"1 tokens are missing \(first: 'ACGTAC'\)"):
+    message = (
+        r"whole, but ntvep cannot use it.*removed: org/tiny-nt/vocab.txt: 1 tokens are missing"
+    )
+    with pytest.raises(ModelError, match=message):
         fetch(MODEL, endpoint=hub.endpoint)
     with pytest.raises(ModelError, match="not on this machine"):
         locate(MODEL)
+    assert [path.name for path in own_home.glob("models/*/*")] == [".lock"]
+
+
+def test_no_room_for_what_is_converted(hub, tmp_path, monkeypatch):
+    state = load_file(GOLDEN / "model.safetensors")
+    del hub.files["model.safetensors"]
+    hub.files["pytorch_model.bin"] = pickled(state, tmp_path / "weights.bin")
+
+    def write(*args, **kwargs):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("safetensors.torch.save_file", write)
+        with pytest.raises(ModelError, match=r"no room is left \(I/O.*set NTVEP_HOME"):
+            fetch(MODEL, endpoint=hub.endpoint)
+    hub.requests.clear()
+    fetch(MODEL, endpoint=hub.endpoint)
+    assert not [path for _, path, _ in hub.requests if path.endswith(".bin")], "it had arrived"
 
 
 def folder_with_pickle(folder, state):
