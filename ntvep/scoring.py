@@ -7,7 +7,7 @@ says that ALT moves the embedding farther. Undefined values are NaN.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float32, Float64, Int64
 from scipy.special import logsumexp
 
 from ntvep.passes import Answers, Asked, Plan, TokenPair
@@ -37,22 +37,31 @@ def llr(
 
 
 def llr_marginal(
-    log_probs: Float32[np.ndarray, "vocab"],
-    snv: tuple[int, int, int],
+    log_probs: Float32[np.ndarray, "snv vocab"],
+    snvs: Int64[np.ndarray, "snv 3"],
     vocabulary: Vocabulary,
-) -> float:
-    """Log P(ALT base) - log P(REF base) at one place of a masked 6-mer, nats.
+) -> Float64[np.ndarray, "snv"]:
+    """Per SNV, log P(ALT base) - log P(REF base) at its place in the masked 6-mer, nats.
 
     P(base) is the sum of P(6-mer) over the 1,024 6-mers that have the base at that place.
 
     Args:
-        log_probs: of the masked token.
-        snv: offset of the changed base in its 6-mer, REF base, ALT base (A 0, C 1, G 2, T 3).
+        log_probs: of each SNV's masked token.
+        snvs: offset of the changed base in its 6-mer, REF base, ALT base (A 0, C 1, G 2, T 3).
         vocabulary: which ids have a base at an offset.
     """
-    offset, ref_base, alt_base = snv
-    with_base = log_probs[vocabulary.with_base[offset]].astype(np.float64)
-    return float(logsumexp(with_base[alt_base]) - logsumexp(with_base[ref_base]))
+    offset, ref, alt = snvs.T
+    of_alt, of_ref = (
+        logsumexp(
+            np.take_along_axis(log_probs, vocabulary.with_base[offset, base], axis=1).astype(
+                np.float64
+            ),
+            axis=1,
+        )
+        for base in (alt, ref)
+    )
+    difference: Float64[np.ndarray, "snv"] = of_alt - of_ref
+    return difference
 
 
 def entropy(log_probs: Float32[np.ndarray, "query vocab"]) -> Float64[np.ndarray, "query"]:
@@ -126,15 +135,11 @@ def score(
     if "llr_unmasked" in wants:
         values["llr_unmasked"] = llr(answers.log_probs, plan.unmasked_alt, plan.unmasked_ref, n)
     if "llr_marginal" in wants:
-        values["llr_marginal"] = np.array(
-            [
-                np.nan
-                if pair.snv is None
-                else llr_marginal(answers.log_probs[row], pair.snv, vocabulary)
-                for pair, row in zip(pairs, plan.first_masked, strict=True)
-            ],
-            np.float64,
-        )
+        is_snv = defined("llr_marginal", pairs)
+        snvs = np.array([pair.snv for pair in pairs if pair.snv], np.int64).reshape(-1, 3)
+        rows = answers.log_probs[plan.first_masked[is_snv]]
+        values["llr_marginal"] = np.full(n, np.nan)
+        values["llr_marginal"][is_snv] = llr_marginal(rows, snvs, vocabulary)
     if "entropy" in wants:
         rows, place = np.unique(plan.first_masked, return_inverse=True)
         values["entropy"] = entropy(answers.log_probs[rows])[place]

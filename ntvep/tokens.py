@@ -85,8 +85,10 @@ class Tokens:
 
     def has_single_base(self, changed: range) -> bool:
         """Whether one of the tokens with these indices into ``ids`` is one base, not a 6-mer."""
-        widths = np.diff(self.starts, append=self.bases)[changed.start - 1 : changed.stop - 1]
-        return bool((widths == 1).any())
+        edges = self.starts[changed.start - 1 : changed.stop]
+        if len(edges) == len(changed):
+            edges = np.append(edges, self.bases)
+        return bool((edges[1:] - edges[:-1] == 1).any())
 
 
 # For questions that ids do not matter to: where tokens lie, and how many there are.

@@ -1,8 +1,13 @@
 """What tests share: where the project's reference data lie, and small checkpoints."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported: tests run side by side, and threads that wait for a core they share
+# with another test spin for minutes.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,6 +1,5 @@
 """model name -> what it is: ``ntvep model info``, ``check`` and ``fetch``."""
 
-from ntvep import tokens
 from ntvep.errors import ModelError
 from ntvep.model.hub import fetch, licence, locate
 from ntvep.model.load import read_checkpoint
@@ -11,7 +10,6 @@ def model_info(model: str) -> dict[str, str]:
     """What a checkpoint says of itself, ready to print."""
     source = locate(model)
     checkpoint, _ = read_checkpoint(source.folder)
-    tokens.vocabulary(checkpoint.tokens)
     arch = checkpoint.arch
     window = arch.max_tokens - 1
     positions = "learned" if arch.learned_positions else "rotary"

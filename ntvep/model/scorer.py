@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from ntvep import tokens
-from ntvep.errors import ConfigError, ModelError
+from ntvep.errors import ConfigError
 from ntvep.model.device import PRECISIONS, resolve_device, resolve_precision
 from ntvep.model.engine import Engine
 from ntvep.model.hub import licence, locate
@@ -79,13 +79,6 @@ def load_scorer(
     dtype = resolve_precision(precision, where)
     source = locate(model)
     checkpoint, module = read_checkpoint(source.folder)
-    try:
-        vocabulary = tokens.vocabulary(checkpoint.tokens)
-    except ValueError as error:
-        raise ModelError(
-            f"{source.folder / 'vocab.txt'}: {error}; expected the 4,096 six-mers, A, C, G, T, N, "
-            "<cls> and <mask>, each once"
-        ) from error
     engine = Engine(
         module.to(where, PRECISIONS[dtype]),
         layer=parse_layer(layer, checkpoint.arch.layers),
@@ -100,4 +93,5 @@ def load_scorer(
         dtype,
         where.type,
     )
+    vocabulary = tokens.vocabulary(checkpoint.tokens)
     return Scorer(engine, vocabulary, identity, checkpoint, licence(source))

@@ -1,0 +1,105 @@
+"""How many forward passes an allele takes: exact counts, no model needed.
+
+    python benchmarks/passes.py [--vcf clinvar.vcf.gz --reference GRCh38.fa]
+
+Counted with a model that answers nothing, on the embedded slice of chr22: every SNV of 1,000 bases,
+and one SNV in a thousand bases; with ``--vcf`` that list too. "Unshared" is what a careful program
+without sharing runs: REF, ALT and the masked input of each variant in each view (for an indel, two
+masked inputs).
+"""
+
+import argparse
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ntvep import dna
+from ntvep.io import vcf
+from ntvep.io.fasta import FastaReference, open_reference
+from ntvep.passes import Answers, Questions
+from ntvep.pipeline import score_alleles
+from ntvep.schema import ALLELES, SCORE_NAMES, Status
+from ntvep.settings import Settings
+from ntvep.tokens import ANY_VOCABULARY
+
+SLICE = Path(__file__).parents[1] / "ntvep" / "demo" / "chr22_20012478_20215143.grch38.fa.gz"
+FIRST = 20_100_000
+VOCABULARY_SIZE = 2 + 4096 + 5
+
+
+@dataclass
+class Null:
+    """Answers every question with zeros."""
+
+    def answer(self, questions: Questions, on_passes: object = None) -> Answers:
+        """No pass is run; the questions are all that counts here."""
+        passes = len(questions.inputs)
+        return Answers(
+            np.zeros((len(questions.log_probs), VOCABULARY_SIZE), np.float32),
+            np.ones((len(questions.hidden), 2)),
+            np.zeros(passes),
+            np.ones((passes, 2)),
+        )
+
+
+def snvs(reference: FastaReference, places: range) -> pl.DataFrame:
+    """Every SNV at these places (0-based) of chr22."""
+    rows = []
+    for place in places:
+        ref = dna.decode(reference.fetch("chr22", place, place + 1))
+        for alt in "ACGT":
+            if alt != ref:
+                rows.append((len(rows), 1, "chr22", place + 1, ref, alt, Status.OK))
+    return pl.DataFrame(rows, {c.name: c.dtype for c in ALLELES}, orient="row")
+
+
+def count(
+    alleles: pl.DataFrame, reference: FastaReference, names: tuple[str, ...], views: int
+) -> tuple[float, float]:
+    """Passes per scored allele, and how many the same would take unshared."""
+    settings = Settings(scores=names, views=views)
+    scored = score_alleles(alleles, reference, Null(), ANY_VOCABULARY, settings)
+    ok = scored.scores.filter(pl.col("status") == Status.OK)
+    substitutions = (ok["ref"].str.len_bytes() == ok["alt"].str.len_bytes()).sum()
+    masked = substitutions + 2 * (ok.height - substitutions)
+    unshared = views * (masked + (2 * ok.height if names != ("llr",) else 0))
+    return scored.passes / ok.height, unshared / ok.height
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--vcf", type=Path)
+    parser.add_argument("--reference", type=Path)
+    options = parser.parse_args()
+    chr22 = open_reference(SLICE)
+    lists = [
+        ("every SNV of 1,000 bp", snvs(chr22, range(FIRST, FIRST + 1000)), chr22),
+        (
+            "one SNV per 1,000 bp",
+            snvs(chr22, range(FIRST - 80_000, FIRST + 80_000, 1000)).gather_every(3),
+            chr22,
+        ),
+    ]
+    if options.vcf:
+        inspection = vcf.inspect(options.vcf, options.vcf.name, "fail")
+        chunks = vcf.read_chunks(inspection, repeat(10_000))
+        alleles = pl.concat(chunk.alleles for chunk in chunks)
+        lists.append((options.vcf.name, alleles, open_reference(options.reference)))
+    print("| list | alleles | scores | views | passes per allele | unshared | ratio |")
+    print("|---|---|---|---|---|---|---|")
+    for name, alleles, reference in lists:
+        for scores, label in ((("llr",), "llr"), (SCORE_NAMES, "all")):
+            for views in (1, 2):
+                ours, unshared = count(alleles, reference, scores, views)
+                print(
+                    f"| {name} | {alleles.height:,} | {label} | {views} | {ours:.4f} | "
+                    f"{unshared:.2f} | {unshared / ours:.2f} |"
+                )
+
+
+if __name__ == "__main__":
+    main()
