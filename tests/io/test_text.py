@@ -104,13 +104,14 @@ def test_damaged_gzip_is_an_error(files: dict[str, Path], tmp_path: Path, damage
     ("data", "message"),
     [
         (b"", "the file is empty"),
-        (gzip.compress(b""), "decompresses to nothing"),
+        (gzip.compress(b"", mtime=0), "decompresses to nothing"),
         (text.BGZF_EOF, "decompresses to nothing"),
         (b"BCF\x02\x02rest of it", "uncompressed BCF; type: bcftools view"),
         (b"BAM\x01\x00\x00", "this is not a VCF"),
         (b">chr1\nACGT\n", "this is not a VCF"),
         ("##fileformat=VCFv4.2\n".encode("utf-16"), "this is not a VCF"),
     ],
+    ids=["empty", "empty gzip", "empty bgzip", "plain BCF", "BAM", "FASTA", "UTF-16"],
 )
 def test_what_is_no_vcf_is_an_error(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "x.vcf"
