@@ -10,6 +10,7 @@ import polars as pl
 from ntvep.commands.summary import Summary
 from ntvep.errors import ConfigError
 from ntvep.io import tables, vcf
+from ntvep.io.annotated import annotate, output_header, vcf_writer
 from ntvep.io.outputs import STANDARD_STREAM, Staging
 from ntvep.provenance import Provenance
 from ntvep.schema import ALLELES
@@ -84,10 +85,10 @@ def writers(
         write_lines, write_table = None, None
         if where.vcf is not None:
             path = where.vcf if where.vcf == STANDARD_STREAM else staging.path(where.vcf)
-            header = vcf.output_header(
+            header = output_header(
                 inspection, annotated, provenance.how(), provenance.vcf_lines(), lengths
             )
-            write_lines = stack.enter_context(vcf.vcf_writer(path, inspection, header))
+            write_lines = stack.enter_context(vcf_writer(path, inspection, header))
         if where.table is not None:
             write_table = stack.enter_context(
                 tables.table_writer(
@@ -97,7 +98,7 @@ def writers(
 
         def write(lines: Sequence[bytes], scores: pl.DataFrame) -> None:
             if write_lines:
-                write_lines(vcf.annotate(lines, scores, annotated))
+                write_lines(annotate(lines, scores, annotated))
             if write_table:
                 write_table(scores)
 

@@ -14,6 +14,7 @@ from ntvep.commands.inputs import OnBadRecord, all_chunks, opened_vcf
 from ntvep.commands.summary import Summary
 from ntvep.errors import ConfigError, InputError
 from ntvep.io import tables, vcf
+from ntvep.io.annotated import bgzip_writer
 from ntvep.io.fasta import open_reference
 from ntvep.io.outputs import refuse_overwriting, staged
 from ntvep.provenance import Provenance
@@ -50,7 +51,7 @@ def split(
         written = 0
         for number, path in enumerate(paths, start=1):
             wanted = inspection.records * number // chunks
-            with vcf.bgzip_writer(staging.path(path)) as write:
+            with bgzip_writer(staging.path(path)) as write:
                 write([_SITES_HEADER])
                 while held and (written < wanted or number == chunks):
                     write(held)

@@ -1,14 +1,9 @@
-"""VCF -> ALLELES, and SCORES -> VCF: text passes through, only INFO and header gain anything."""
+"""VCF -> ALLELES: an input is read whole once and proven sound, then streamed in chunks."""
 
-import errno
-import os
 import re
-import shutil
-import struct
 import sys
 import tempfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -16,14 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
-import pysam
-import pysam.bcftools
-from pysam.utils import SamtoolsError
 
-from ntvep.errors import ConfigError, InputError, OutputError
-from ntvep.io.outputs import INDEXES, STANDARD_STREAM
-from ntvep.io.text import BGZF_EOF, open_lines, quiet_htslib, spool
-from ntvep.schema import ALLELES, STATUS_VCF, Column, Status, check
+from ntvep.errors import InputError
+from ntvep.io.outputs import STANDARD_STREAM
+from ntvep.io.text import open_lines, spool
+from ntvep.schema import ALLELES, Status, check
 
 _COLUMNS = b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
 _BOM = b"\xef\xbb\xbf"
@@ -45,17 +37,14 @@ _RECORD = re.compile(
 )
 _DECLARED = re.compile(rb'##(INFO|FILTER|FORMAT|contig)=<(?:[^"]*,)?ID=(<[^>]*>|[^,>]+)')
 _CONTIG_LENGTH = re.compile(rb"##contig=<.*\blength=(\d+)")
-_OURS = re.compile(rb"##INFO=<ID=NTVEP_|##ntvep_")
+# What an earlier run of ours added to a header.
+OURS = re.compile(rb"##INFO=<ID=NTVEP_|##ntvep_")
 # An id that a header line can hold; any other would break that line, and with it the header.
 _DECLARABLE = re.compile(rb'<[^\x00-\x20\x7f"\\,<>]+>|[^\x00-\x20\x7f"\\,<>]+')
 _INFO_KEY = re.compile(rb"(?:^|;)([^=;]+)")
 _BASES = re.compile(r"[ACGT]+", re.IGNORECASE)
 # Beyond this a .tbi cannot point (tabix, 14-bit linear index over 2^29 bases).
 _TBI_END = 1 << 29
-# Bytes of text in a bgzip block, as htslib cuts them: even incompressible text then fits in 64 KiB.
-_BGZIP_TEXT = 0xFF00
-# With fewer bytes free than this, a write that htslib could not do failed for lack of room.
-_FULL_DISK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -113,9 +102,6 @@ class Chunk:
     alleles: pl.DataFrame
 
 
-# Reading -----------------------------------------------------------------------------------------
-
-
 @contextmanager
 def opened(
     source: Path, on_bad_record: Literal["fail", "skip"] = "fail", refuse_annotated: bool = False
@@ -168,7 +154,7 @@ def inspect(
                 bad.append(BadRecord(number, record))
             else:
                 used.add(line, record)
-    ours = any(_OURS.match(line) for line in header) or used.has_ours
+    ours = any(OURS.match(line) for line in header) or used.has_ours
     if ours and refuse_annotated:
         raise InputError(
             f"{name}: already has NTVEP annotations; leave --refuse-annotated out to replace them"
@@ -393,222 +379,3 @@ def place_and_info(line: bytes) -> tuple[str, int, list[str]]:
     """CHROM, POS and the entries of INFO of a good record."""
     fields = line.rstrip(b"\r\n").split(b"\t", 8)
     return fields[0].decode(), int(fields[1]), fields[7].decode("utf-8", "replace").split(";")
-
-
-# Writing -----------------------------------------------------------------------------------------
-
-
-def output_header(
-    inspection: Inspection,
-    columns: Sequence[Column],
-    how: str,
-    provenance: Sequence[str],
-    lengths: Mapping[str, int],
-) -> list[bytes]:
-    """Header lines of the annotated VCF, line ends included.
-
-    Args:
-        inspection: of the input; its own lines stay as they are, in their places.
-        columns: score columns that are written to INFO.
-        how: the layer, pool and views, for every description.
-        provenance: lines that say what made this file.
-        lengths: of contigs that the input does not declare, where they are known.
-    """
-    kept = [line for line in inspection.header if not _OURS.match(line)]
-    added = list(inspection.added)
-    for place, line in enumerate(added):
-        contig = line.removeprefix(b"##contig=<ID=").removesuffix(b">").decode()
-        if line.startswith(b"##contig") and contig in lengths:
-            added[place] = b"##contig=<ID=%s,length=%d>" % (contig.encode(), lengths[contig])
-    first = [added.pop(0)] if added and added[0].startswith(b"##fileformat") else []
-    statuses = ", ".join(status.value for status in Status)
-    infos = [(STATUS_VCF, "String", f"Why this ALT has scores or has none: {statuses}")]
-    for column in columns:
-        kind = "Integer" if column.dtype == pl.Boolean else "Float"
-        unit = f" [{column.unit}]" if column.unit else ""
-        infos.append((column.vcf, kind, f"{column.name}{unit}: {column.meaning}; {how}"))
-    declared = [
-        f'##INFO=<ID={key},Number=A,Type={kind},Description="{text}">'.encode()
-        for key, kind, text in infos
-    ]
-    end = inspection.newline
-    own = [line + end for line in (*added, *declared, *(line.encode() for line in provenance))]
-    return [*(line + end for line in first), *kept[:-1], *own, kept[-1]]
-
-
-def annotate(
-    lines: Sequence[bytes], scores: pl.DataFrame, columns: Sequence[Column]
-) -> list[bytes]:
-    """Records with their scores in INFO; every byte outside INFO stays.
-
-    Args:
-        lines: the records.
-        scores: SCORES of exactly these records, in order.
-        columns: score columns to write; one that is null for all ALTs of a record is left out of
-            that record. Values have 6 significant digits.
-
-    Raises:
-        ValueError: ``scores`` are of other records. This is a fault of ours, not of the input.
-    """
-    counts = scores.group_by("record", maintain_order=True).len()["len"].to_list()
-    statuses = scores["status"].cast(pl.String).to_list()
-    values = [(f"{c.vcf}=", _printed(scores[c.name])) for c in columns]
-    chroms, places = scores["chrom"].to_list(), scores["pos"].to_list()
-    refs, alts = scores["ref"].to_list(), scores["alt"].to_list()
-    annotated, begin = [], 0
-    for line, count in zip(lines, counts, strict=True):
-        # Rows are joined by key, not by order: a score on another record is worse than none.
-        chrom, pos, _, ref, alt, _ = line.split(b"\t", 5)
-        key = chroms[begin], places[begin], refs[begin], ",".join(alts[begin : begin + count])
-        if key != (chrom.decode(), int(pos), ref.decode(), alt.decode()):
-            raise ValueError(f"scores of {key[0]}:{key[1]} stand beside another record")
-        if count == 1:
-            parts = [key + column[begin] for key, column in values if column[begin] != "."]
-            parts.append(f"{STATUS_VCF}={statuses[begin]}")
-        else:
-            end = begin + count
-            parts = [
-                key + ",".join(column[begin:end])
-                for key, column in values
-                if any(value != "." for value in column[begin:end])
-            ]
-            parts.append(f"{STATUS_VCF}={','.join(statuses[begin:end])}")
-        begin += count
-        annotated.append(_with_info(line, ";".join(parts).encode()))
-    return annotated
-
-
-def _printed(column: pl.Series) -> list[str]:
-    if column.dtype == pl.Boolean:
-        return ["." if value is None else str(int(value)) for value in column]
-    return ["." if value is None else f"{value:.6g}" for value in column]
-
-
-def _with_info(line: bytes, ours: bytes) -> bytes:
-    before = _before_info(line)
-    info = line[before:].split(b"\t", 1)[0].rstrip(b"\r\n")
-    rest = line[before + len(info) :]
-    if b"NTVEP_" in info:
-        info = b";".join(part for part in info.split(b";") if not part.startswith(b"NTVEP_"))
-    joined = ours if info in (b"", b".") else info + b";" + ours
-    return line[:before] + joined + rest
-
-
-def _before_info(line: bytes) -> int:
-    place = -1
-    for _ in range(7):
-        place = line.index(b"\t", place + 1)
-    return place + 1
-
-
-@contextmanager
-def vcf_writer(
-    path: Path, inspection: Inspection, header: Sequence[bytes]
-) -> Iterator[Callable[[Sequence[bytes]], None]]:
-    """Write an annotated VCF; yields the function that takes records.
-
-    Args:
-        path: .vcf, .vcf.gz (bgzip, indexed with .tbi or .csi if sorted), .bcf (with .csi), or
-            ``-`` for text on standard output.
-        inspection: of the input: is it sorted, how far do positions reach.
-        header: the output's header lines.
-
-    Raises:
-        ConfigError: the suffix names no VCF.
-    """
-    if path == STANDARD_STREAM:
-        sys.stdout.buffer.writelines(header)
-        yield sys.stdout.buffer.writelines
-        sys.stdout.buffer.flush()
-    elif path.name.endswith(".vcf"):
-        with path.open("wb") as text:
-            text.writelines(header)
-            yield text.writelines
-    elif path.name.endswith(".vcf.gz"):
-        with bgzip_writer(path) as write_packed:
-            write_packed(header)
-            yield write_packed
-        if inspection.is_sorted:
-            _index(path, "vcf", csi=inspection.needs_csi)
-    elif path.name.endswith(".bcf"):
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            text_path = Path(folder) / "annotated.vcf"
-            with vcf_writer(text_path, inspection, header) as write:
-                yield write
-            _encode_bcf(text_path, path, inspection.is_sorted)
-    else:
-        raise ConfigError(f"{path.name}: expected an output named .vcf, .vcf.gz or .bcf, or -")
-
-
-@contextmanager
-def bgzip_writer(path: Path) -> Iterator[Callable[[Sequence[bytes]], None]]:
-    """Write lines into a bgzip file.
-
-    Not by htslib: it does not say why a write failed, and a full disk deserves its own message.
-    """
-    with path.open("wb") as packed:
-        held = bytearray()
-
-        def write(lines: Sequence[bytes]) -> None:
-            held.extend(b"".join(lines))
-            whole = len(held) - len(held) % _BGZIP_TEXT
-            for begin in range(0, whole, _BGZIP_TEXT):
-                packed.write(_bgzip_block(held[begin : begin + _BGZIP_TEXT]))
-            del held[:whole]
-
-        yield write
-        if held:
-            packed.write(_bgzip_block(held))
-        packed.write(BGZF_EOF)
-
-
-def _bgzip_block(text: bytes | bytearray) -> bytes:
-    """One block: a gzip member that gives its own size (SAM specification, section 4.1)."""
-    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
-    body = packer.compress(text) + packer.flush()
-    head = struct.pack("<4B4x2BH2sHH", 31, 139, 8, 4, 0, 255, 6, b"BC", 2, len(body) + 25)
-    return head + body + struct.pack("<II", zlib.crc32(text), len(text))
-
-
-def _index(path: Path, preset: Literal["vcf", "bcf"], csi: bool) -> None:
-    """Index a sorted file: .tbi; .csi where that does not reach (INFO/END may be beyond POS)."""
-    # log2 of the bases in the smallest bin; 0 makes a .tbi. A BCF's index reaches as far as the
-    # header says that contigs do, and headers err: a bin of 2^31 bases holds any record.
-    smallest_bins = [0, 14, 31] if preset == "vcf" and not csi else [14, 31]
-    with quiet_htslib():
-        for bits in smallest_bins:
-            try:
-                pysam.tabix_index(
-                    str(path),
-                    preset=preset,  # type: ignore[arg-type]
-                    csi=bits > 0,
-                    min_shift=bits,
-                    force=True,
-                )
-            except (OSError, ValueError) as error:
-                failure = error
-                for suffix in INDEXES:
-                    path.with_name(path.name + suffix).unlink(missing_ok=True)
-            else:
-                return
-    raise OutputError(
-        f"{path.name}: htslib cannot index it ({failure}); write .vcf, which has no index"
-    ) from failure
-
-
-def _encode_bcf(text: Path, path: Path, index: bool) -> None:
-    # Not with pysam's VariantFile.write: it takes INFO/END out of records, and puts it into others.
-    with quiet_htslib():
-        try:
-            pysam.bcftools.view(
-                "--no-version", "-Ob", "-o", str(path), str(text), catch_stdout=False
-            )
-        except SamtoolsError as error:
-            if shutil.disk_usage(path.parent).free < _FULL_DISK:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-            raise OutputError(
-                f"{path.name}: htslib cannot write these records as BCF; write .vcf.gz, which "
-                "keeps every byte"
-            ) from error
-    if index:
-        _index(path, "bcf", csi=True)

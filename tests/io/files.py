@@ -8,6 +8,7 @@ from typing import Literal
 import polars as pl
 
 from ntvep.io import vcf
+from ntvep.io.annotated import annotate, output_header, vcf_writer
 from ntvep.io.outputs import staged
 from ntvep.schema import ALLELES, FRAMESHIFTED, SCORE_COLUMNS, Status, check
 
@@ -74,20 +75,20 @@ def annotated_lines(inspection: vcf.Inspection, size: int = 1000) -> list[bytes]
     return [
         line
         for chunk in chunks(inspection, size)
-        for line in vcf.annotate(chunk.lines, scored(chunk.alleles), COLUMNS)
+        for line in annotate(chunk.lines, scored(chunk.alleles), COLUMNS)
     ]
 
 
 def header_lines(inspection: vcf.Inspection, lengths: dict[str, int] | None = None) -> list[bytes]:
-    return vcf.output_header(inspection, COLUMNS, "layer 4", ["##ntvep_version=1"], lengths or {})
+    return output_header(inspection, COLUMNS, "layer 4", ["##ntvep_version=1"], lengths or {})
 
 
 def write(inspection: vcf.Inspection, output: Path, *, force: bool = False) -> Path:
     with staged([output], force=force) as staging:
         header = header_lines(inspection)
-        with vcf.vcf_writer(staging.path(output), inspection, header) as write_lines:
+        with vcf_writer(staging.path(output), inspection, header) as write_lines:
             for chunk in chunks(inspection):
-                write_lines(vcf.annotate(chunk.lines, scored(chunk.alleles), COLUMNS))
+                write_lines(annotate(chunk.lines, scored(chunk.alleles), COLUMNS))
     return output
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ntvep.errors import ConfigError, OutputError
-from ntvep.io import vcf
+from ntvep.io.annotated import annotate, vcf_writer
 from ntvep.schema import SCORE_COLUMNS
 from tests.io.files import (
     COLUMNS,
@@ -75,7 +75,7 @@ def test_values_stand_in_the_order_of_the_alleles(tmp_path: Path) -> None:
 def test_values_have_six_digits(tmp_path: Path, value: float, text: str) -> None:
     (chunk,) = chunks(inspected_text(tmp_path, sites(record())))
     table = scored(chunk.alleles).with_columns(llr=pl.lit(value))
-    (line,) = vcf.annotate(chunk.lines, table, COLUMNS[:1])
+    (line,) = annotate(chunk.lines, table, COLUMNS[:1])
     assert infos([line]) == [f"NTVEP_LLR={text};NTVEP_STATUS=ok".encode()]
 
 
@@ -94,7 +94,7 @@ def test_scores_of_other_records_are_refused(tmp_path: Path) -> None:
         table[1:],
     ):
         with pytest.raises(ValueError, match=r"another record|shorter|longer"):
-            vcf.annotate(chunk.lines, wrong, COLUMNS)
+            annotate(chunk.lines, wrong, COLUMNS)
 
 
 PRINTABLE = st.characters(codec="utf-8", exclude_characters="\t\n\r", exclude_categories=["Cs"])
@@ -361,7 +361,7 @@ def test_standard_output_is_plain_text(
 ) -> None:
     inspection = inspected_text(tmp_path, sites(record()))
     header = header_lines(inspection)
-    with vcf.vcf_writer(Path("-"), inspection, header) as write_lines:
+    with vcf_writer(Path("-"), inspection, header) as write_lines:
         write_lines(annotated_lines(inspection))
     assert capfdbinary.readouterr().out == b"".join(header + annotated_lines(inspection))
 
@@ -370,6 +370,6 @@ def test_a_suffix_that_is_no_vcf_is_an_error(tmp_path: Path) -> None:
     inspection = inspected_text(tmp_path, sites())
     with (
         pytest.raises(ConfigError, match=r"out\.txt: expected an output named"),
-        vcf.vcf_writer(tmp_path / "out.txt", inspection, []),
+        vcf_writer(tmp_path / "out.txt", inspection, []),
     ):
         pass
