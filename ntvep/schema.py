@@ -163,6 +163,22 @@ def score_schema(names: Sequence[str], with_sd: bool) -> tuple[Column, ...]:
     return (*ALLELES, *scores, *spread, FRAMESHIFTED)
 
 
+# What a label source says of one allele. Beside these, a LABELS table may have Float64 columns of any
+# other name: features of the source (AF, phyloP, CADD) that serve as baselines.
+LABELS = (
+    Column("chrom", pl.String(), "", "contig, as the source spells it"),
+    Column("pos", pl.Int64(), "bases, 1-based", "POS, as the source gives it"),
+    Column("ref", pl.String(), "", "REF, as the source gives it"),
+    Column("alt", pl.String(), "", "one ALT allele, as the source gives it"),
+    Column("label", pl.Boolean(), "", "positive (pathogenic, causal) or not", nullable=True),
+    Column("effect", pl.Float64(), "of the source", "effect of ALT against REF", nullable=True),
+    Column("group", pl.String(), "", "gene or tissue: what is not independent", nullable=True),
+    Column("consequence", pl.String(), "", "most severe Sequence Ontology term", nullable=True),
+    Column("stars", pl.UInt8(), "0 to 4", "review stars of ClinVar", nullable=True),
+    Column("source", pl.String(), "", "name and release of the source"),
+)
+
+
 def check(table: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
     """Return ``table`` if it has exactly ``columns``, with their dtypes and without stray nulls.
 

@@ -1,0 +1,60 @@
+"""command line -> one function call: parse, call, print; nothing is decided here.
+
+A module a group of commands. Each imports what it calls when it is called: ``--help`` is quick.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import typer
+
+from ntvep.cli import chunks, compare, models, scoring
+from ntvep.errors import NtvepError
+
+app = typer.Typer(
+    name="ntvep",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Score the effect of genetic variants with Nucleotide Transformer models, zero-shot.\n\n"
+    "Scores are for research, not for diagnosis. The published Nucleotide Transformer weights are "
+    "CC BY-NC-SA 4.0: non-commercial use only.",
+)
+for _commands in (scoring, chunks, compare):
+    app.add_typer(_commands.app)
+app.add_typer(models.app, name="model")
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C, or a job that is told to stop: cleans up on its way, and no library swallows it."""
+
+
+def main() -> NoReturn:
+    """Run the command line: exit 0 only if all is well."""
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except NtvepError as error:
+        _say(f"ntvep: error: {error}")
+        sys.exit(error.exit_status)
+    except _Interrupted as signalled:
+        _say("ntvep: interrupted; no output was written")
+        sys.exit(128 + signalled.args[0])
+    except BrokenPipeError:
+        # The reader of our standard output has seen enough; Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Interrupted(number)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

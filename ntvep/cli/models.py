@@ -1,0 +1,56 @@
+"""``ntvep model``: fetch and inspect models."""
+
+from typing import Annotated
+
+import typer
+
+from ntvep.cli.options import (
+    Quiet,
+    Verbose,
+    set_up_log,
+)
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", help="Fetch and inspect models."
+)
+
+
+@app.command("info", epilog="Example: `ntvep model info demo`")
+def model_info(
+    model: Annotated[str, typer.Argument(help="Folder, fetched hub id, or `demo`.")],
+) -> None:
+    """Show a model's architecture, window, vocabulary, checksum and licence."""
+    from ntvep.commands import models
+
+    for name, value in models.model_info(model).items():
+        print(f"{name:<18} {value}")
+
+
+@app.command("check", epilog="Example: `ntvep model check demo`")
+def model_check(
+    model: Annotated[str, typer.Argument(help="Folder, fetched hub id, or `demo`.")],
+) -> None:
+    """Compare our numbers for a model with those of transformers' own implementation."""
+    from ntvep.commands import models
+
+    print(models.model_check(model))
+
+
+@app.command(
+    "fetch",
+    epilog="Example: `ntvep model fetch InstaDeepAI/nucleotide-transformer-500m-human-ref`",
+)
+def model_fetch(
+    model: Annotated[str, typer.Argument(metavar="ID", help="Hub id, or a folder to convert.")],
+    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch.")] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Download a model once, verify it, and convert a pickle to safetensors.
+
+    This is the only command that uses a network.
+    """
+    from ntvep.commands import models
+
+    set_up_log(quiet, verbose)
+    print(models.model_fetch(model, revision))

@@ -1,0 +1,64 @@
+"""What commands share: options spelled once, the log, and the command line as provenance."""
+
+import logging
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+Input = Annotated[
+    Path, typer.Argument(metavar="IN", help="VCF (plain, gzip, bgzip) or BCF; - for stdin.")
+]
+Reference = Annotated[
+    Path, typer.Option("--reference", "-r", help="FASTA, plain or bgzip, of the VCF's assembly.")
+]
+WindowTokens = Annotated[
+    int | None,
+    typer.Option(help="6-mers in a window.", show_default="the model's maximum"),
+]
+Views = Annotated[
+    int, typer.Option(help="1: forward; 2: both strands; 12: six phases on both strands.")
+]
+MaxAlleleBases = Annotated[int, typer.Option(help="Most bases that an allele may change.")]
+MaxNFraction = Annotated[float, typer.Option(help="Largest share of N in a scored window.")]
+OnBadRecord = Annotated[
+    Literal["fail", "skip"],
+    typer.Option(
+        help="What to do with lines that are no VCF records: stop, or leave out and list."
+    ),
+]
+MismatchLimit = Annotated[
+    float,
+    typer.Option(help="Share of REF disagreements that stops the run as a wrong build; 1: never."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+
+
+def set_up_log(quiet: bool, verbose: bool) -> None:
+    """Notes go to standard error: short ones on a terminal, dated lines in a job's log."""
+    log = logging.getLogger("ntvep")
+    log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    if sys.stderr.isatty():
+        handler: logging.Handler = RichHandler(
+            console=Console(stderr=True), show_time=False, show_path=False, markup=False
+        )
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.handlers = [handler]
+
+
+def command_line() -> str:
+    """What was typed, with every path reduced to its file name: outputs travel, folders do not."""
+    return shlex.join(["ntvep", *map(_without_folders, sys.argv[1:])])
+
+
+def _without_folders(word: str) -> str:
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{option}{equals}{Path(value).name or value}"

@@ -1,0 +1,1 @@
+"""LABELS and SCORES -> joined -> metrics -> report; knows of no model."""
