@@ -163,8 +163,8 @@ def score_schema(names: Sequence[str], with_sd: bool) -> tuple[Column, ...]:
     return (*ALLELES, *scores, *spread, FRAMESHIFTED)
 
 
-# What a label source says of one allele. Beside these, a LABELS table may have Float64 columns of any
-# other name: features of the source (AF, phyloP, CADD) that serve as baselines.
+# What a label source says of one allele. Beside these, a LABELS table may have Float64 columns of
+# any other name: features of the source (AF, phyloP, CADD) that serve as baselines.
 LABELS = (
     Column("chrom", pl.String(), "", "contig, as the source spells it"),
     Column("pos", pl.Int64(), "bases, 1-based", "POS, as the source gives it"),
