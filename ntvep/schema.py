@@ -25,6 +25,7 @@ class Status(StrEnum):
     ALLELE_TOO_LONG = "allele_too_long"
     SAME_AS_REF = "same_as_ref"
     NUMERICAL_FAILURE = "numerical_failure"
+    NOT_IN_CACHE = "not_in_cache"
 
 
 STATUS_MEANING: Mapping[Status, str] = {
@@ -43,6 +44,7 @@ STATUS_MEANING: Mapping[Status, str] = {
     Status.ALLELE_TOO_LONG: "more bases change than --max-allele-bases allows",
     Status.SAME_AS_REF: "ALT equals REF",
     Status.NUMERICAL_FAILURE: "the model gave NaN or infinity",
+    Status.NOT_IN_CACHE: "--model none was asked for, and the cache has no score of this allele",
 }
 
 

@@ -5,22 +5,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from importlib.metadata import version
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from ntvep.commands.annotated import targets, writers
-from ntvep.commands.inputs import OnBadRecord, all_chunks, judge_assembly, opened_vcf
+from ntvep.commands.inputs import OnBadRecord, judge_assembly, opened_vcf
 from ntvep.commands.summary import Summary
 from ntvep.errors import ConfigError, NumericalFailureError, UnscoredError
 from ntvep.io import vcf
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.outputs import refuse_overwriting, staged
-from ntvep.model.scorer import Scorer, load_scorer
-from ntvep.pipeline import Scored, score_alleles
+from ntvep.model.scorer import load_scorer
+from ntvep.pipeline import PAIRS_PER_PLAN, Scored, Setup, score_stream
 from ntvep.progress import progress
 from ntvep.provenance import Provenance, fingerprint
 from ntvep.schema import Status
@@ -28,6 +28,7 @@ from ntvep.settings import (
     DEFAULT_MAX_ALLELE_BASES,
     DEFAULT_MAX_N_FRACTION,
     DEFAULT_VIEWS,
+    VIEWS,
     Pool,
     Settings,
     parse_scores,
@@ -92,7 +93,7 @@ class _Run:
 
     inspection: vcf.Inspection
     reference: FastaReference
-    scorer: Scorer
+    setup: Setup
     provenance: Provenance
 
     @property
@@ -121,7 +122,9 @@ def score(
     """
     with _prepared(Path(vcf), Path(reference), model, Options(**options), "ntvep.score") as run:
         empty = {column.name: column.dtype for column in run.settings.columns}
-        return pl.concat([pl.DataFrame(schema=empty), *(s.scores for _, s in _scored(run, quiet))])
+        parts = [pl.DataFrame(schema=empty)]
+        _score_chunks(run, lambda _, scored: parts.append(scored.scores), quiet)
+        return pl.concat(parts)
 
 
 def score_file(
@@ -172,9 +175,12 @@ def score_file(
         lengths = run.reference.lengths(run.inspection.contigs)
         opened = writers(where, staging, run.inspection, run.provenance, lengths, summary)
         with opened as write:
-            for chunk, scored in _scored(run, quiet):
+
+            def use(chunk: vcf.Chunk, scored: Scored) -> None:
                 summary.count(scored.scores["status"], scored.passes)
                 write(chunk.lines, scored.scores)
+
+            _score_chunks(run, use, quiet)
             summary.seconds = round(time.monotonic() - started, 3)
     summary.log()
     _judge(summary, output, strict)
@@ -243,24 +249,13 @@ def _prepared(
             contigs=genome.md5(inspection.contigs),
             fingerprint=fingerprint(scorer.identity, settings),
         )
-        yield _Run(inspection, genome, scorer, provenance)
+        setup = Setup(genome, scorer.engine, scorer.vocabulary, settings)
+        yield _Run(inspection, genome, setup, provenance)
 
 
-def _scored(run: _Run, quiet: bool) -> Iterator[tuple[vcf.Chunk, Scored]]:
+def _score_chunks(run: _Run, use: Callable[[vcf.Chunk, Scored], None], quiet: bool) -> None:
     """Score chunk by chunk: memory does not grow with the number of records."""
+    sizes = repeat(max(1, PAIRS_PER_PLAN // len(VIEWS[run.settings.views])))
+    chunks = ((chunk, chunk.alleles) for chunk in vcf.read_chunks(run.inspection, sizes))
     with progress("records", run.inspection.records, quiet=quiet) as advance:
-        for chunk in all_chunks(run.inspection):
-            records_per_allele = len(chunk.lines) / chunk.alleles.height
-            scored = score_alleles(
-                chunk.alleles,
-                run.reference,
-                run.scorer.engine,
-                run.scorer.vocabulary,
-                run.settings,
-                partial(_advance, advance, records_per_allele),
-            )
-            yield chunk, scored
-
-
-def _advance(advance: Callable[[float], None], records_per_allele: float, alleles: float) -> None:
-    advance(alleles * records_per_allele)
+        score_stream(chunks, run.setup, use, lambda chunk, share: advance(share * len(chunk.lines)))

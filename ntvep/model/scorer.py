@@ -79,8 +79,10 @@ def load_scorer(
     dtype = resolve_precision(precision, where)
     source = locate(model)
     checkpoint, module = read_checkpoint(source.folder)
+    vocabulary = tokens.vocabulary(checkpoint.tokens)
     engine = Engine(
         module.to(where, PRECISIONS[dtype]),
+        vocabulary,
         layer=parse_layer(layer, checkpoint.arch.layers),
         pool_cls=pool_cls,
         batch_size=batch_size,
@@ -93,5 +95,4 @@ def load_scorer(
         dtype,
         where.type,
     )
-    vocabulary = tokens.vocabulary(checkpoint.tokens)
     return Scorer(engine, vocabulary, identity, checkpoint, licence(source))
