@@ -57,22 +57,20 @@ def ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
 def behind(use: Callable[[T], None]) -> Iterator[Callable[[T], None]]:
     """Use items while the next one is made; yields the function that takes an item.
 
-    When the context ends well, every item has been used; an exception in a use is raised at the
-    next item, or at the end. When it ends with an exception, items that wait are dropped.
+    When the context ends, well or not, every item has been used. An exception in a use is raised at
+    the next item, or at the end; items behind it are dropped.
     """
     queue: Queue[tuple[T] | None] = Queue(_DEPTH)
-    stop = threading.Event()
     errors: list[BaseException] = []
 
     def work() -> None:
         while (got := queue.get()) is not None:
-            if stop.is_set():
+            if errors:
                 continue
             try:
                 use(got[0])
             except BaseException as error:
                 errors.append(error)
-                stop.set()
 
     def take(item: T) -> None:
         queue.put((item,))
@@ -83,9 +81,6 @@ def behind(use: Callable[[T], None]) -> Iterator[Callable[[T], None]]:
     thread.start()
     try:
         yield take
-    except BaseException:
-        stop.set()
-        raise
     finally:
         queue.put(None)
         thread.join()

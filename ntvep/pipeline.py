@@ -11,9 +11,18 @@ from jaxtyping import Float64
 
 from ntvep import dna, scoring
 from ntvep.alleles import Prepared, Reference, preparer
+from ntvep.contigs import canonical
 from ntvep.overlap import ahead, behind
 from ntvep.passes import Answers, LanguageModel, Plan, TokenPair, plan
-from ntvep.schema import ALLELES, FRAMESHIFTED, STATUS_DTYPE, Status, check, sd_column
+from ntvep.schema import (
+    ALLELES,
+    FRAMESHIFTED,
+    KNOWN_KEY,
+    STATUS_DTYPE,
+    Status,
+    check,
+    sd_column,
+)
 from ntvep.settings import VIEWS, Settings
 from ntvep.tokens import ANY_VOCABULARY, Vocabulary
 
@@ -31,7 +40,7 @@ class Known(Protocol):
         """Scores of those alleles that are known.
 
         Args:
-            keys: a row number ``row``, and what identifies a score (:data:`KNOWN_KEY`).
+            keys: a row number ``row``, and :data:`ntvep.schema.KNOWN_KEY`.
 
         Returns:
             ``row`` and the score columns of the settings, a line for each known allele.
@@ -39,20 +48,8 @@ class Known(Protocol):
         ...
 
     def keep(self, scores: pl.DataFrame) -> None:
-        """Remember scores: :data:`KNOWN_KEY` and the score columns of the settings."""
+        """Remember scores: :data:`ntvep.schema.KNOWN_KEY` and the score columns of the settings."""
         ...
-
-
-# What identifies a score beside the fingerprint: the minimal allele, and the bases of its windows.
-KNOWN_KEY = pl.Schema(
-    {
-        "chrom": pl.String(),
-        "start": pl.Int64(),
-        "ref": pl.String(),
-        "alt": pl.String(),
-        "windows": pl.UInt64(),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -237,7 +234,7 @@ def _keys(chrom: pl.Series, prepared: Mapping[int, Prepared]) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "row": list(prepared),
-            "chrom": chrom.gather(list(prepared)),
+            "chrom": [canonical(name) for name in chrom.gather(list(prepared))],
             "start": [edit.start for edit in edits],
             "ref": [dna.decode(edit.ref) for edit in edits],
             "alt": [dna.decode(edit.alt) for edit in edits],
@@ -278,9 +275,8 @@ def _finished(work: _Work, answers: Answers | None, setup: Setup) -> Scored:
 
 def _no_scores(settings: Settings) -> pl.DataFrame:
     """Score columns beside the row of their allele."""
-    scores = settings.columns[len(ALLELES) : -1]
-    schema = {"row": pl.UInt32(), **{column.name: column.dtype for column in scores}}
-    return pl.DataFrame(schema=schema)
+    scores = dict.fromkeys(settings.score_columns, pl.Float64())
+    return pl.DataFrame(schema={"row": pl.UInt32(), **scores})
 
 
 def _over_views(

@@ -165,6 +165,19 @@ def score_schema(names: Sequence[str], with_sd: bool) -> tuple[Column, ...]:
     return (*ALLELES, *scores, *spread, FRAMESHIFTED)
 
 
+# What identifies a score beside its fingerprint: the minimal allele and the bases of its windows.
+KNOWN_KEY = pl.Schema(
+    {
+        # The spelling of GRCh38's chromosomes by UCSC; other contigs as the input spells them.
+        "chrom": pl.String(),
+        # 0-based place of the first changed base.
+        "start": pl.Int64(),
+        "ref": pl.String(),
+        "alt": pl.String(),
+        "windows": pl.UInt64(),
+    }
+)
+
 # What a label source says of one allele. Beside these, a LABELS table may have Float64 columns of
 # any other name: features of the source (AF, phyloP, CADD) that serve as baselines.
 LABELS = (

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from ntvep.cli import chunks, compare, models, scoring
+from ntvep.cli import cache, chunks, compare, models, scoring
 from ntvep.errors import NtvepError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 for _commands in (scoring, chunks, compare):
     app.add_typer(_commands.app)
 app.add_typer(models.app, name="model")
+app.add_typer(cache.app, name="cache")
 
 
 class _Interrupted(BaseException):
