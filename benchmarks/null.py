@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ntvep.model.scorer import Scorer
 from ntvep.passes import Answers, Questions
+from ntvep.provenance import ModelIdentity
+from ntvep.tokens import ANY_VOCABULARY
 
 
 @dataclass
@@ -35,3 +38,9 @@ class Null:
             likelihood=np.zeros(len(questions.likelihood)),
             pooled=np.ones((len(questions.pooled), self.dim)),
         )
+
+
+def null_scorer(dim: int = 8) -> Scorer:
+    """It, in the place of a model of the published size."""
+    identity = ModelIdentity("null", None, "0" * 64, "0" * 64, "fp32", "cpu")
+    return Scorer(Null(dim), ANY_VOCABULARY, identity, 1_000, None, "none")

@@ -17,6 +17,7 @@ from ntvep.settings import VIEWS, Settings
 from ntvep.tokens import (
     Tokens,
     Vocabulary,
+    join,
     reverse_complement,
     substitute,
     token_count,
@@ -40,25 +41,39 @@ class Reference(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class WindowSequence:
-    """The bases of a window, tokenised on a strand when asked."""
+    """A window's bases and tokens, each found when it is asked for.
 
-    bases: Dna
+    Attributes:
+        fetch: gives the bases.
+        vocabulary: of the model.
+        six_mers: tokens of the forward strand, if they are known already; all are 6-mers.
+    """
+
+    fetch: Callable[[], Dna]
     vocabulary: Vocabulary
+    six_mers: Tokens | None = None
+
+    @cached_property
+    def bases(self) -> Dna:
+        """The forward strand."""
+        return self.fetch()
 
     @cached_property
     def digest(self) -> bytes:
-        """A 64-bit checksum."""
+        """A 64-bit checksum of the bases."""
         return hashlib.blake2b(self.bases.tobytes(), digest_size=8).digest()
 
-    @cached_property
+    @property
     def n_fraction(self) -> float:
         """Share of N."""
+        if self.six_mers:
+            return 0.0
         return np.count_nonzero(self.bases == dna.N) / len(self.bases)
 
     @cached_property
     def token_count(self) -> int:
         """Number of tokens, the same on both strands."""
-        return token_count(self.bases)
+        return len(self.six_mers.ids) - 1 if self.six_mers else token_count(self.bases)
 
     def on_strand(self, reverse: bool) -> Tokens:
         """Its tokens, or those of its reverse complement."""
@@ -66,11 +81,11 @@ class WindowSequence:
 
     @cached_property
     def _forward(self) -> Tokens:
-        return tokenize(self.bases, self.vocabulary)
+        return self.six_mers or tokenize(self.bases, self.vocabulary)
 
     @cached_property
     def _reverse(self) -> Tokens:
-        return reverse_complement(self._forward, self.bases, self.vocabulary)
+        return reverse_complement(self._forward, self.fetch, self.vocabulary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +137,22 @@ def preparer(
     ]
 
     @lru_cache(maxsize=64)
-    def ref_sequence(chrom: str, window: Span) -> WindowSequence:
-        return WindowSequence(reference.fetch(chrom, window.start, window.stop), vocabulary)
+    def block(chrom: str, start: int, stop: int) -> Tokens | None:
+        """6-mers of a stretch of the grid; None where it has an N."""
+        tokens = tokenize(reference.fetch(chrom, start, stop), vocabulary)
+        return tokens if tokens.starts is None else None
+
+    @lru_cache(maxsize=64)
+    def ref_sequence(chrom: str, place: Span, span: Span) -> WindowSequence:
+        fetch = partial(reference.fetch, chrom, place.start, place.stop)
+        parts = []
+        for start, stop in windows.blocks(place, span):
+            tokens = block(chrom, start, stop)
+            if tokens is None:
+                return WindowSequence(fetch, vocabulary)
+            first, last = max(place.start, start), min(place.stop, stop)
+            parts.append(tokens.between(first - start, last - start))
+        return WindowSequence(fetch, vocabulary, join(parts, vocabulary))
 
     def fitting_window(chrom: str, edit: Edit, span: Span, phase: int) -> _Window | Status | None:
         """The window of a phase, shortened until its tokens fit the model; None: no change in it.
@@ -136,12 +165,12 @@ def preparer(
             return None
         full = place
         while windows.holds(place, edit):
-            ref, alt = ref_sequence(chrom, place), None
+            ref, alt = ref_sequence(chrom, place, span), None
             if not edit.is_substitution:
                 bases = windows.alt_window(edit, place, span, partial(reference.fetch, chrom))
                 if bases is None:
                     return None
-                alt = WindowSequence(bases, vocabulary)
+                alt = WindowSequence(partial(_same, bases), vocabulary)
             if place == full and ref.n_fraction > settings.max_n_fraction:
                 return Status.TOO_MANY_N
             count = max(ref.token_count, alt.token_count) if alt else ref.token_count
@@ -241,3 +270,7 @@ def token_pair(
         return Status.N_IN_VARIANT_TOKEN
     alt_ids = tuple(alt.ids[alt_changed.start : alt_changed.stop].tolist())
     return TokenPair(ref, alt, ref_changed, alt_changed, ref_ids, alt_ids, None)
+
+
+def _same(bases: Dna) -> Dna:
+    return bases

@@ -5,7 +5,7 @@ from the left; fewer than six bases left over become single bases; each N is a t
 restarts the frame. Token indices here count from the first base; ``<cls>`` stands before them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -109,6 +109,10 @@ class Tokens:
         """Place in the sequence of the first base of the token with this index into ``ids``."""
         return K * (index - 1) if self.starts is None else int(self.starts[index - 1])
 
+    def between(self, start: int, stop: int) -> Int16[np.ndarray, "_"]:
+        """Ids of the 6-mers of a stretch; all tokens must be 6-mers."""
+        return self.ids[1 + start // K : 1 + stop // K]
+
     def has_single_base(self, changed: range) -> bool:
         """Whether one of the tokens with these indices into ``ids`` is one base, not a 6-mer."""
         if self.starts is None:
@@ -171,16 +175,22 @@ def _codes(bases: Dna) -> UInt16[np.ndarray, "token"]:
     return codes
 
 
-def reverse_complement(forward: Tokens, sequence: Dna, vocabulary: Vocabulary) -> Tokens:
+def join(six_mers: Sequence[Int16[np.ndarray, "_"]], vocabulary: Vocabulary) -> Tokens:
+    """Tokens of a sequence whose 6-mers' ids come in pieces."""
+    ids = np.concatenate((np.array([vocabulary.cls], np.int16), *six_mers))
+    return Tokens(ids, None, K * (len(ids) - 1))
+
+
+def reverse_complement(forward: Tokens, fetch: Callable[[], Dna], vocabulary: Vocabulary) -> Tokens:
     """Tokens of the other strand of a sequence.
 
     Args:
         forward: tokens of the sequence; where all are 6-mers, so are they on the other strand.
-        sequence: its bases.
+        fetch: gives its bases, where they are needed.
         vocabulary: of the model.
     """
     if forward.starts is not None:
-        return tokenize(dna.reverse_complement(sequence), vocabulary)
+        return tokenize(dna.reverse_complement(fetch()), vocabulary)
     ids = np.empty_like(forward.ids)
     ids[0] = vocabulary.cls
     ids[1:] = vocabulary.complement[forward.ids[:0:-1]]

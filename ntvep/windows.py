@@ -14,6 +14,8 @@ from ntvep import dna
 from ntvep.dna import Dna
 
 K = 6
+# Bases that are tokenised at once: about a window.
+_BLOCK = K * 1024
 
 
 class Span(NamedTuple):
@@ -89,15 +91,29 @@ def place(p: int, phase: int, n_tokens: int, span: Span) -> Span | None:
     Returns:
         The window, or None where not one whole 6-mer fits.
     """
-    # The grid is that of the genome also where only a slice of the contig is there.
-    first = max(phase, span.start + (phase - span.start) % K)
-    n = min(n_tokens, (span.stop - first) // K)
+    grid = _grid(phase, span)
+    n = min(n_tokens, (grid.stop - grid.start) // K)
     if n <= 0:
         return None
-    last = first + (span.stop - first - K * n) // K * K
+    last = grid.stop - K * n
     wanted = phase + K * ((p - phase) // K - n_tokens // 2)
-    start = min(max(wanted, first), last)
+    start = min(max(wanted, grid.start), last)
     return Span(start, start + K * n)
+
+
+def _grid(phase: int, span: Span) -> Span:
+    """The whole 6-mers of a phase that a span holds; the grid is the genome's also in a slice."""
+    first = max(phase, span.start + (phase - span.start) % K)
+    return Span(first, first + max(0, span.stop - first) // K * K)
+
+
+def blocks(window: Span, span: Span) -> list[Span]:
+    """Stretches of a window's grid that hold it together; neighbouring windows share them."""
+    phase = window.start % K
+    grid = _grid(phase, span)
+    first, last = (window.start - phase) // _BLOCK, (window.stop - 1 - phase) // _BLOCK
+    starts = range(phase + first * _BLOCK, phase + (last + 1) * _BLOCK, _BLOCK)
+    return [Span(max(start, grid.start), min(start + _BLOCK, grid.stop)) for start in starts]
 
 
 def holds(window: Span, edit: Edit) -> bool:
