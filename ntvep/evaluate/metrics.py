@@ -61,15 +61,24 @@ class Clusters:
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """Variants in ascending order of a score that grows with the evidence for a positive."""
+    """Variants in ascending order of a score that grows with the evidence for a positive.
 
+    ``row`` is the number of each variant in the table that they come from.
+    """
+
+    row: Int[np.ndarray, " variant"]
     label: Bool[np.ndarray, " variant"]
     score: Float[np.ndarray, " variant"]
     clusters: Clusters
 
-    def rows(self, mask: Bool[np.ndarray, " variant"]) -> "Ranked":
-        """Some of the variants, still in order."""
-        return Ranked(self.label[mask], self.score[mask], self.clusters.rows(mask))
+    def some(self, chosen: Shaped[np.ndarray, " some"]) -> "Ranked":
+        """Some of the variants: a mask, or ascending places."""
+        return Ranked(
+            self.row[chosen],
+            self.label[chosen],
+            self.score[chosen],
+            self.clusters.rows(chosen),
+        )
 
     @property
     def positives(self) -> int:
@@ -163,7 +172,7 @@ def ranked(
     order = np.argsort(score, kind="stable")
     # NaNs are sorted to the end.
     order = order[: len(order) - np.isnan(score).sum()]
-    return Ranked(label[order], score[order].astype(np.float64), clusters.rows(order))
+    return Ranked(order, label[order], score[order].astype(np.float64), clusters.rows(order))
 
 
 def auroc(label: Bool[np.ndarray, " variant"], score: Float[np.ndarray, " variant"]) -> float:
@@ -187,7 +196,7 @@ def discrimination(data: Ranked, *, curves: bool = False, bins: int = BINS) -> D
     """
     of_bin, n = _score_bins(data, bins)
     cells = 2 * of_bin + data.label
-    counts = _resampled(cells, data.clusters, 2 * n)
+    counts = resampled(cells, data.clusters, 2 * n)
     negative, positive = counts[0::2], counts[1::2]
     whole = np.bincount(cells, minlength=2 * n).astype(np.float32)[:, None]
     value = auroc(data.label, data.score), auprc(data.label, data.score)
@@ -252,7 +261,7 @@ def spearman(
     value = float(stats.spearmanr(x, y).statistic) if np.ptp(x) and np.ptp(y) else np.nan
     (of_x, n_x), (of_y, n_y) = _quantile_bins(x, _JOINT_BINS), _quantile_bins(y, _JOINT_BINS)
     cells = of_x * n_y + of_y
-    counts = _resampled(cells, clusters, n_x * n_y)
+    counts = resampled(cells, clusters, n_x * n_y)
     whole = np.bincount(cells, minlength=n_x * n_y).astype(np.float32)[:, None]
     drawn, binned = (_rank_correlation(c.reshape(n_x, n_y, -1)) for c in (counts, whole))
     return interval(value, drawn + (value - binned))
@@ -281,7 +290,7 @@ def _ratio(
     return ratio
 
 
-def _resampled(
+def resampled(
     cells: Int[np.ndarray, " variant"], clusters: Clusters, n: int
 ) -> Float[np.ndarray, "cell resample"]:
     """How many variants of each cell each resample holds."""
