@@ -106,7 +106,7 @@ def left_align(edit: Edit, first: int, fetch: Callable[[int, int], Dna]) -> Edit
         fetch: ``fetch(start, stop)`` gives the reference bases.
     """
     moved = edit.alt if len(edit.alt) else edit.ref
-    if len(edit.ref) and len(edit.alt) or not len(moved):
+    if (len(edit.ref) and len(edit.alt)) or not len(moved):
         return edit
     length, reach = len(moved), max(_REACH, len(moved))
     while True:

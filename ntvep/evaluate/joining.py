@@ -18,7 +18,7 @@ from ntvep.alleles import Reference
 from ntvep.contigs import canonical
 from ntvep.errors import ReferenceMismatchError
 from ntvep.schema import LABELS, Status
-from ntvep.windows import Edit, Span
+from ntvep.windows import Edit
 
 _log = logging.getLogger("ntvep")
 
@@ -198,7 +198,12 @@ def _normal_forms_of_longer(alleles: pl.DataFrame, reference: Reference | None) 
         if reference is not None:
             edit, ref_is = _on_reference(edit, chrom, pos, ref, reference)
         rows.append((edit.start, dna.decode(edit.ref), dna.decode(edit.alt), ref_is))
-    schema = {"start": pl.Int64, "gone": pl.String, "come": pl.String, "ref_is": _REF_IS}
+    schema = {
+        "start": pl.Int64(),
+        "gone": pl.String(),
+        "come": pl.String(),
+        "ref_is": _REF_IS,
+    }
     return alleles.hstack(pl.DataFrame(rows, schema=schema, orient="row"))
 
 
@@ -260,7 +265,7 @@ def _look_up(chrom: str, singles: pl.DataFrame, reference: Reference) -> pl.Seri
 
 
 def _judge(ref_is: pl.Series, labels: pl.DataFrame, limit: float) -> None:
-    checked = ref_is.is_in([_AGREES, _DIFFERS]).sum()
+    checked = ref_is.filter(ref_is != _ABSENT).len()
     wrong = labels.filter(ref_is == _DIFFERS)
     if checked < _FEWEST_CHECKED or wrong.height <= limit * checked:
         return
