@@ -196,14 +196,17 @@ def discrimination(data: Ranked, *, curves: bool = False, bins: int = BINS) -> D
     """
     of_bin, n = _score_bins(data, bins)
     cells = 2 * of_bin + data.label
-    counts = resampled(cells, data.clusters, 2 * n)
-    negative, positive = counts[0::2], counts[1::2]
-    whole = np.bincount(cells, minlength=2 * n).astype(np.float32)[:, None]
     value = auroc(data.label, data.score), auprc(data.label, data.score)
-    draws = auroc_of_counts(positive, negative), auprc_of_counts(positive, negative)
-    binned = auroc_of_counts(whole[1::2], whole[0::2]), auprc_of_counts(whole[1::2], whole[0::2])
-    moved = [drawn + (v - b) for drawn, v, b in zip(draws, value, binned, strict=True)]
-    bands = _curves(data, counts) if curves else (None, None)
+    counts = resampled(cells, data.clusters, 2 * n).reshape(n, 2, -1)
+    whole = np.bincount(cells, minlength=2 * n).astype(np.float32).reshape(n, 2, 1)
+    above = _from_above(counts)
+    moved = [
+        drawn + (v - binned)
+        for drawn, v, binned in zip(
+            areas(counts, above), value, areas(whole, _from_above(whole)), strict=True
+        )
+    ]
+    bands = _curves(data, above) if curves else (None, None)
     return Discrimination(
         auroc=interval(value[0], moved[0]),
         auprc=interval(value[1], moved[1]),
@@ -212,6 +215,28 @@ def discrimination(data: Ranked, *, curves: bool = False, bins: int = BINS) -> D
         roc=bands[0],
         precision_recall=bands[1],
     )
+
+
+def areas(
+    counts: Float[np.ndarray, "bin two resample"], above: Float[np.ndarray, "bin two resample"]
+) -> tuple[Draws, Draws]:
+    """AUROC and average precision of each resample; NaN where it lacks a class.
+
+    AUROC is P(score of a positive > score of a negative) + P(they are equal) / 2: Mann and
+    Whitney's U over the number of pairs. Average precision is the precision at each score that
+    occurs, weighted by the positives that it adds.
+
+    Args:
+        counts: negatives and positives, by ascending score.
+        above: negatives and positives of this score or a higher one.
+    """
+    negative, positive = counts[:, 0], counts[:, 1]
+    false, found = above[:, 0], above[:, 1]
+    # A positive beats the negatives that are not above it, and half of its equals.
+    lost = np.einsum("br,br->r", positive, false - negative / 2)
+    precision = found / np.maximum(false + found, 1)
+    gained = np.einsum("br,br->r", positive, precision)
+    return 1 - _ratio(lost, false[0] * found[0]), _ratio(gained, found[0])
 
 
 def interval(value: float, draws: Draws) -> Interval:
@@ -226,29 +251,6 @@ def interval(value: float, draws: Draws) -> Interval:
 def difference(a: Interval, a_draws: Draws, b: Interval, b_draws: Draws) -> Interval:
     """By how much a exceeds b: both on the same variants, and in the same resamples."""
     return interval(a.value - b.value, a_draws - b_draws)
-
-
-def auroc_of_counts(
-    positive: Float[np.ndarray, "bin resample"], negative: Float[np.ndarray, "bin resample"]
-) -> Draws:
-    """AUROC of each resample from its counts by ascending score: ties count half.
-
-    P(score of a positive > score of a negative) + P(they are equal) / 2: Mann and Whitney's U over
-    the number of pairs.
-    """
-    below = np.cumsum(negative, axis=0, dtype=np.float64)
-    pairs = below[-1] * positive.sum(axis=0, dtype=np.float64)
-    won = np.einsum("br,br->r", positive, below - negative / 2)
-    return _ratio(won, pairs)
-
-
-def auprc_of_counts(
-    positive: Float[np.ndarray, "bin resample"], negative: Float[np.ndarray, "bin resample"]
-) -> Draws:
-    """Average precision of each resample from its counts by ascending score."""
-    found, drawn = _from_above(positive), _from_above(positive + negative)
-    summed = np.einsum("br,br->r", positive, found / np.maximum(drawn, 1))
-    return _ratio(summed, found[0])
 
 
 def spearman(
@@ -330,31 +332,35 @@ def _quantile_bins(
     return np.searchsorted(edges, values, side="right"), len(edges) + 1
 
 
-def _from_above(counts: Shaped[np.ndarray, "bin resample"]) -> Float[np.ndarray, "bin resample"]:
+def _from_above(
+    counts: Shaped[np.ndarray, "bin two resample"],
+) -> Float[np.ndarray, "bin two resample"]:
     """Counts in this bin and in those of higher scores."""
-    sums: Float[np.ndarray, "bin resample"] = np.cumsum(counts[::-1], axis=0, dtype=np.float64)
-    return sums[::-1]
+    sums = counts.astype(np.float64)
+    # Row by row: numpy's cumsum along the first axis jumps through memory, and takes five times
+    # as long.
+    for row in range(len(sums) - 2, -1, -1):
+        sums[row] += sums[row + 1]
+    return sums
 
 
-def _curves(data: Ranked, counts: Float[np.ndarray, "cell resample"]) -> tuple[Band, Band]:
+def _curves(data: Ranked, above: Float[np.ndarray, "bin two resample"]) -> tuple[Band, Band]:
     """ROC and precision-recall curve: values of each variant, bands of the resamples' bins."""
-    positive, negative = data.label[:, None], ~data.label[:, None]
-    # The last variant of those that are equal, from above: no threshold lies between them.
-    ends = np.append(True, data.score[1:] != data.score[:-1])
-    found, false = _from_above(positive)[ends], _from_above(negative)[ends]
-    found_drawn, false_drawn = _from_above(counts[1::2]), _from_above(counts[0::2])
-    columns = np.flatnonzero((found_drawn[0] > 0) & (false_drawn[0] > 0))
+    # No threshold lies between equal scores: the first of them in ascending order counts.
+    first = np.append(True, data.score[1:] != data.score[:-1])
+    found, false = (np.cumsum(c[::-1])[::-1][first] for c in (data.label, ~data.label))
+    has_both = (above[0] > 0).all(axis=0)
+    false_drawn, found_drawn = np.ascontiguousarray(above[:, :, has_both].transpose(1, 2, 0))
     bands = []
     for curve in (_roc, _precision_recall):
-        value = curve(found[:, 0], false[:, 0])
-        drawn = [curve(found_drawn[:, c], false_drawn[:, c]) for c in columns]
+        drawn = [curve(*pair) for pair in zip(found_drawn, false_drawn, strict=True)]
         low, high = np.percentile(drawn, _LEVELS, axis=0)
-        bands.append(Band(value, low, high))
+        bands.append(Band(curve(found, false), low, high))
     return bands[0], bands[1]
 
 
 def _roc(
-    found: Float[np.ndarray, " threshold"], false: Float[np.ndarray, " threshold"]
+    found: Shaped[np.ndarray, " threshold"], false: Shaped[np.ndarray, " threshold"]
 ) -> Float[np.ndarray, " point"]:
     """True-positive rate over the false-positive rate, with straight lines between thresholds."""
     x, y = np.append(false, 0)[::-1] / false[0], np.append(found, 0)[::-1] / found[0]
@@ -363,12 +369,11 @@ def _roc(
 
 
 def _precision_recall(
-    found: Float[np.ndarray, " threshold"], false: Float[np.ndarray, " threshold"]
+    found: Shaped[np.ndarray, " threshold"], false: Shaped[np.ndarray, " threshold"]
 ) -> Float[np.ndarray, " point"]:
     """Precision at the highest threshold that reaches each recall."""
-    recall = found[::-1] / found[0]
     # The first point asks for some recall: at none there is no precision.
-    at = np.searchsorted(recall, np.maximum(CURVE_POINTS, 1e-9) - 1e-12)
-    precision = found / np.maximum(found + false, 1)
-    reached: Float[np.ndarray, " point"] = precision[::-1][np.minimum(at, len(recall) - 1)]
-    return reached
+    wanted = np.maximum(CURVE_POINTS * found[0] - 1e-6, 0.5)
+    at = len(found) - 1 - np.searchsorted(found[::-1], wanted)
+    precision: Float[np.ndarray, " point"] = found[at] / (found[at] + false[at])
+    return precision
