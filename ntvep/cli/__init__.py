@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from ntvep.cli import chunks, compare, models, scoring
+from ntvep.cli import chunks, compare, labels, models, scoring
 from ntvep.errors import NtvepError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 for _commands in (scoring, chunks, compare):
     app.add_typer(_commands.app)
+app.add_typer(labels.app, name="labels")
 app.add_typer(models.app, name="model")
 
 

@@ -1,4 +1,4 @@
-"""SCORES -> Parquet and back: a row group a chunk, provenance and summary in its metadata."""
+"""SCORES and LABELS -> Parquet and back: provenance and summary in its metadata."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ntvep.errors import InputError
-from ntvep.schema import Column
+from ntvep.schema import LABELS, Column, check_labels
 
 _PROVENANCE, _SUMMARY = b"ntvep_provenance", b"ntvep_summary"
 
@@ -49,6 +49,30 @@ def read_metadata(path: Path) -> tuple[str, str]:
     if _PROVENANCE not in metadata or _SUMMARY not in metadata:
         raise InputError(f"{path}: not a table that ntvep score wrote: it has no provenance")
     return metadata[_PROVENANCE].decode(), metadata[_SUMMARY].decode()
+
+
+def read_labels(path: Path) -> pl.DataFrame:
+    """LABELS that ``ntvep labels`` wrote.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds no LABELS.
+    """
+    with _parquet(path) as file:
+        names = file.schema_arrow.names
+        lacking = [column.name for column in LABELS if column.name not in names]
+        if lacking:
+            raise InputError(
+                f"{path}: no labels: it lacks the columns {', '.join(lacking)}; expected a table "
+                f"that ntvep labels wrote. Type: ntvep labels table {path} --output labels.parquet"
+            )
+        table = pl.from_arrow(file.read())
+    assert isinstance(table, pl.DataFrame)
+    try:
+        return check_labels(table)
+    except ValueError as error:
+        raise InputError(
+            f"{path}: not as ntvep labels writes it ({error}); run ntvep labels again"
+        ) from error
 
 
 def read_row_groups(path: Path) -> Iterator[pl.DataFrame]:
