@@ -240,10 +240,7 @@ def _judge(rows: _Rows, score: Score) -> _Judged:
         _effects(rows, score),
         _severity(rows, score) if score.column != "consequence_rank" else [],
         list(_distributions(data, score)) if is_score else [],
-        [
-            {**row, "score_value": score.sign * float(row.pop("score"))}
-            for row in (calibrated.curve.to_dicts() if calibrated else [])
-        ],
+        _calibration(calibrated.curve, score) if calibrated else [],
         calibrated.reliability.to_dicts() if calibrated else [],
     )
 
@@ -377,6 +374,10 @@ def _distributions(data: Ranked, score: Score) -> Iterable[_Row]:
                     "variants": int(count),
                     "share": float(count / len(values)),
                 }
+
+
+def _calibration(curve: pl.DataFrame, score: Score) -> list[_Row]:
+    return curve.with_columns(score.sign * pl.col("value")).to_dicts()
 
 
 def _severity_levels(table: pl.DataFrame, scores: Sequence[Score]) -> list[_Row]:

@@ -35,7 +35,8 @@ class Calibration:
     """The curve, and whether it holds in genes that it has not seen.
 
     Attributes:
-        curve: ``score`` (as oriented), ``ratio``, ``low``, ``high``, ``positives``, ``negatives``.
+        curve: ``value`` of the score (as oriented), ``ratio``, ``low``, ``high``, ``positives``,
+            ``negatives``.
         reliability: variants binned by the ratio that the other folds' curves predict:
             ``predicted`` (geometric mean), ``observed``, ``low``, ``high``, ``positives``,
             ``negatives``.
@@ -65,7 +66,7 @@ def calibrate(data: Ranked, *, seed: int = SEED) -> Calibration | None:
     begin, end = np.searchsorted(cut, first), np.searchsorted(cut, last)
     curve = _table(*((c[end] - c[begin], c[-1]) for c in (whole, drawn)))
     return Calibration(
-        curve.rename({"observed": "ratio"}).insert_column(0, pl.Series("score", values)),
+        curve.rename({"observed": "ratio"}).insert_column(0, pl.Series("value", values)),
         _reliability(data, seed),
     )
 

@@ -19,9 +19,9 @@ def two_normals(n=20_000, n_clusters=200, seed=0):
 
 def test_the_curve_is_the_ratio_of_the_densities():
     curve = calibrate(two_normals()).curve
-    middle = curve.filter(curve["score"].is_between(0.0, 2.0))
+    middle = curve.filter(curve["value"].is_between(0.0, 2.0))
     assert middle.height > 30
-    truth = np.exp(middle["score"].to_numpy() - 0.5)
+    truth = np.exp(middle["value"].to_numpy() - 0.5)
     low, ratio, high = (middle[c].to_numpy() for c in ("low", "ratio", "high"))
     assert ratio == pytest.approx(truth, rel=0.3)
     assert ((low <= truth) & (truth <= high)).mean() > 0.8
