@@ -359,25 +359,31 @@ def _distributions(data: Ranked, score: Score) -> Iterable[_Row]:
     """Histogram of each class over one set of bins; what lies outside counts in the outer bins."""
     if not len(data.score):
         return
-    low, high = np.quantile(data.score, [0.002, 0.998])
-    edges = np.linspace(low, high if high > low else low + 1, _HISTOGRAM_BINS + 1)
+    values = score.sign * data.score
+    low, middle, high = np.quantile(values, [0.002, 0.5, 0.998])
+    # Distances have a long tail: on a straight axis all would be in the first bin.
+    is_log = low > 0 and high > 20 * middle
+    axis = np.log if is_log else np.positive
+    edges = np.linspace(axis(low), axis(max(high, low + 1e-9)), _HISTOGRAM_BINS + 1)
     for label in (True, False):
-        values = np.clip(data.score[data.label == label], edges[0], edges[-1])
-        if len(values):
-            counts = np.histogram(values, edges)[0]
-            for begin, end, count in zip(edges[:-1], edges[1:], counts, strict=True):
-                ends = sorted((score.sign * float(begin), score.sign * float(end)))
+        of_class = np.clip(axis(values[data.label == label]), edges[0], edges[-1])
+        if len(of_class):
+            counts = np.histogram(of_class, edges)[0]
+            ends = np.exp(edges) if is_log else edges
+            for begin, end, count in zip(ends[:-1], ends[1:], counts, strict=True):
                 yield {
+                    "axis": "log" if is_log else "linear",
                     "label": "positive" if label else "negative",
-                    "from": ends[0],
-                    "to": ends[1],
+                    "from": float(begin),
+                    "to": float(end),
                     "variants": int(count),
-                    "share": float(count / len(values)),
+                    "share": float(count / len(of_class)),
                 }
 
 
 def _calibration(curve: pl.DataFrame, score: Score) -> list[_Row]:
-    return curve.with_columns(score.sign * pl.col("value")).to_dicts()
+    """With values of the score as it is: higher is more deleterious only inside the computation."""
+    return curve.with_columns(value=score.sign * pl.col("value")).sort("value").to_dicts()
 
 
 def _severity_levels(table: pl.DataFrame, scores: Sequence[Score]) -> list[_Row]:

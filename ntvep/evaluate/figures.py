@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from ntvep.evaluate.analysis import Analysis, Score
+from ntvep.evaluate.analysis import FAMILIES, Analysis, Score
 from ntvep.evaluate.calibration import ODDS
 
 Spec = dict[str, Any]
@@ -20,6 +20,7 @@ _Panel = alt.LayerChart | alt.FacetChart
 _PREFERRED = ("llr", "cosine_distance", "pll_delta", "entropy")
 _MOST_SHOWN = 6
 _WIDTH = 340
+_THIRD = 250
 _STEP = 20
 _DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [10, 4], [4, 2, 1, 2, 1, 2]]
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
@@ -69,14 +70,14 @@ class Figure:
         name: of its files.
         title, caption: for people; the caption says what is shown, and how to read it.
         spec: Vega-Lite.
-        data: the table that it shows.
+        table: name of the analysis' table that it shows, or a part of it.
     """
 
     name: str
     title: str
     caption: str
     spec: Spec
-    data: pl.DataFrame
+    table: str
 
 
 def shown(analysis: Analysis, scores: Sequence[Score]) -> list[Score]:
@@ -129,7 +130,7 @@ def _headline(analysis: Analysis) -> Figure | None:
         "Points with 95 % intervals. Dashed: chance, which for AUPRC is the prevalence. Baselines "
         "and columns of the labels are measured as the scores are.",
         _spec(alt.hconcat(*panels, spacing=24)),
-        analysis.tables["headline"],
+        "headline",
     )
 
 
@@ -150,22 +151,20 @@ def _curves(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         base = alt.Chart(
             _data(data.filter(pl.col("curve") == curve), "score", "x", "y", "low", "high")
         )
-        colour = alt.Color("score:N", sort=names, scale=alt.Scale(domain=names), title=None)
+        colour = _colour("score", names)
         seen = alt.condition(pick, alt.value(1), alt.value(0.12))
-        band = base.mark_area(opacity=0.14).encode(
+        band = base.mark_area().encode(
             alt.X("x:Q", title=x, scale=alt.Scale(domain=[0, 1])),
             alt.Y("low:Q", title=y, scale=alt.Scale(domain=[0, 1])),
             alt.Y2("high:Q"),
-            alt.Color("score:N", sort=names, scale=alt.Scale(domain=names), legend=None),
+            colour,
             opacity=alt.condition(pick, alt.value(0.14), alt.value(0.02)),
         )
         line = base.mark_line().encode(
             alt.X("x:Q"),
             alt.Y("y:Q"),
             colour,
-            alt.StrokeDash(
-                "score:N", sort=names, scale=alt.Scale(domain=names, range=_DASHES), title=None
-            ),
+            _dash("score", names),
             opacity=seen,
             tooltip=["score:N", *_rounded(x=x, y=y, low="low", high="high")],
         )
@@ -190,7 +189,7 @@ def _curves(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         "Bands are pointwise 95 % intervals. Dotted: chance. Click a name in the legend to single "
         "it out. At most six are drawn, by a rule that looks at no result; data files hold all.",
         _spec(alt.hconcat(*panels, spacing=32)),
-        data,
+        "curves",
     )
 
 
@@ -216,7 +215,7 @@ def _differences(analysis: Analysis) -> Figure | None:
         "Both scores on the variants that have both, in the same resamples. An interval that holds "
         "0 is no difference.",
         _spec(alt.hconcat(*panels, spacing=24)),
-        table,
+        "differences",
     )
 
 
@@ -228,21 +227,22 @@ def _distributions(analysis: Analysis, few: Sequence[str]) -> Figure | None:
     panels = []
     for name in names:
         part = data.filter(pl.col("score") == name)
+        scale = alt.Scale(type=part["axis"][0], nice=False)
         base = alt.Chart(_data(part, "label", "from", "to", "share", "variants")).encode(
-            alt.X("from:Q", title=name),
-            alt.Y("share:Q", title="share of the class", axis=alt.Axis(format=".0%")),
-            alt.Color("label:N", sort=["positive", "negative"], title=None,
-                      scale=alt.Scale(domain=["negative", "positive"])),
-            tooltip=["label:N", *_rounded(**{"from": "from", "to": "to"}), "variants:Q",
-                     alt.Tooltip("share:Q", format=".2%")],
-        )  # fmt: skip
+            alt.X("from:Q", title=name, scale=scale),
+            alt.Y("share:Q", title="share of the class", stack=None, axis=alt.Axis(format=".0%")),
+            _colour("label", ["positive", "negative"]),
+            tooltip=[
+                "label:N",
+                *_rounded(**{"from": "from", "to": "to"}),
+                "variants:Q",
+                alt.Tooltip("share:Q", format=".2%"),
+            ],
+        )
         area = base.mark_area(interpolate="step-after", opacity=0.18)
         line = base.mark_line(interpolate="step-after").encode(
-            alt.StrokeDash(
-                "label:N", title=None,
-                scale=alt.Scale(domain=["negative", "positive"], range=[[4, 3], [1, 0]]),
-            )
-        )  # fmt: skip
+            _dash("label", ["positive", "negative"])
+        )
         panels.append(alt.layer(area, line).properties(width=_WIDTH, height=150, title=name))
     if not panels:
         return None
@@ -251,7 +251,7 @@ def _distributions(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         "Scores of positives and of negatives",
         "Each class adds up to 100 %. The outermost bins hold what lies outside.",
         _spec(alt.concat(*panels, columns=2, spacing=32)),
-        data,
+        "distributions",
     )
 
 
@@ -267,7 +267,7 @@ def _consequences(analysis: Analysis) -> Figure | None:
     base = alt.Chart(_data(data)).encode(
         alt.Y("consequence:N", sort=order, title="most severe first"),
         alt.YOffset("label:N", sort=labels),
-        alt.Color("label:N", sort=labels, scale=alt.Scale(domain=labels), title=None),
+        _colour("label", labels),
         tooltip=["consequence:N", "label:N", "variants:Q",
                  *_rounded(low="5 %", lower_quartile="25 %", median="median",
                            upper_quartile="75 %", high="95 %")],
@@ -288,7 +288,7 @@ def _consequences(analysis: Analysis) -> Figure | None:
         "Median, middle half and middle nine tenths, for groups of ten variants or more; in "
         "Ensembl's order of severity.",
         _spec(chart),
-        data,
+        "severity_levels",
     )
 
 
@@ -298,47 +298,46 @@ def _strata(analysis: Analysis, few: Sequence[str]) -> Figure | None:
     table = analysis.tables["strata"]
     names = [n for n in few if n in (analysis.primary.name, "consequence rule")]
     rows = table.filter(pl.col("score").is_in(names))
-    panels = []
+    # Chromosomes are many: they have a column of their own.
+    columns: tuple[list[_Panel], list[_Panel]] = ([], [])
+    lowest = min(0.45, *_numbers(rows, "auroc")["auroc_low"].drop_nans(), 1.0)
+    scale = alt.Scale(domain=[max(0.0, lowest - 0.05), 1])
     for family in dict.fromkeys(rows["family"]):
         part = rows.filter(pl.col("family") == family)
         order = list(dict.fromkeys(part["stratum"]))
         enough, too_few = _numbers(part, "auroc"), part.filter(pl.col("auroc").is_null())
         tooltip = ["score:N", "stratum:N", "positives:Q", "negatives:Q", "without_score:Q"]
-        y = alt.Y("stratum:N", sort=order, title=None)
-        x = alt.X("auroc:Q", title="AUROC", scale=alt.Scale(domain=[0, 1]))
-        base = alt.Chart(_data(enough)).encode(
-            y,
-            alt.YOffset("score:N", sort=names),
-            alt.Color("score:N", sort=names, scale=alt.Scale(domain=names), title=None),
-        )
+        place = (alt.Y("stratum:N", sort=order, title=None), alt.YOffset("score:N", sort=names))
+        base = alt.Chart(_data(enough)).encode(*place, _colour("score", names))
         interval = base.mark_rule(strokeWidth=2).encode(
-            alt.X("auroc_low:Q", scale=alt.Scale(domain=[0, 1])), alt.X2("auroc_high:Q")
+            alt.X("auroc_low:Q", scale=scale, title="AUROC"), alt.X2("auroc_high:Q")
         )
         point = base.mark_point(filled=True, size=60, opacity=1).encode(
-            x,
+            alt.X("auroc:Q", scale=scale),
             _shape("score", names),
             tooltip=[*tooltip, *_rounded(auroc="AUROC", auroc_low="low", auroc_high="high")],
-        )  # fmt: skip
+        )
         nothing = (
-            alt.Chart(_data(too_few.unique("stratum", maintain_order=True)))
-            .mark_text(align="left", fontStyle="italic", opacity=0.75)
-            .encode(y, x=alt.value(_WIDTH / 2 + 6), text=alt.value("too few"), tooltip=tooltip)
+            alt.Chart(_data(too_few))
+            .mark_text(align="left", dx=6, fontSize=10, fontStyle="italic", opacity=0.8)
+            .encode(
+                *place, alt.XDatum(0.5, scale=scale), text=alt.value("too few"), tooltip=tooltip
+            )
         )
         layers = [_rule([0.5]), interval, point, *([nothing] if too_few.height else [])]
-        panels.append(
+        columns[family == FAMILIES["chrom"]].append(
             alt.layer(*layers).properties(
-                width=_WIDTH, height=alt.Step(12 * len(names) if len(names) > 1 else _STEP),
-                title=f"by {family}",
+                width=_WIDTH, height=22 * len(order), title=f"by {family}"
             )
-        )  # fmt: skip
-    if not panels:
+        )
+    if not any(columns):
         return None
     return Figure(
         "strata",
         "The same, in groups of variants",
         "AUROC with 95 % intervals. With fewer than ten positives or negatives there is no number.",
-        _spec(alt.concat(*panels, columns=2, spacing=28).resolve_scale(y="independent")),
-        table,
+        _spec(alt.hconcat(*(alt.vconcat(*p) for p in columns if p), spacing=28)),
+        "strata",
     )
 
 
@@ -353,7 +352,7 @@ def _severity(analysis: Analysis) -> Figure | None:
         "Positive: variants with the more severe consequences have the more deleterious scores. "
         "Severity is Ensembl's order of terms.",
         _spec(chart),
-        data,
+        "severity",
     )
 
 
@@ -371,7 +370,7 @@ def _effects(analysis: Analysis) -> Figure | None:
         "Correlation with the effect that the labels give",
         "As signed: ALT against REF. Size: whether more deleterious scores go with larger effects.",
         _spec(alt.hconcat(*panels, spacing=24)),
-        data,
+        "effects",
     )
 
 
@@ -386,7 +385,7 @@ def _leaks(analysis: Analysis) -> Figure | None:
         "Where a rule that reads no sequence is far from 0.5, positives and negatives differ by "
         "what it reads, and a score may be good at that alone. Matching brings these to 0.5.",
         _spec(_dots(data, "auroc", "AUROC", [0.5], shape="kind")),
-        table,
+        "headline",
     )
 
 
@@ -414,16 +413,16 @@ def _calibration(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         lines = alt.Chart(_inline(odds)).mark_rule(strokeDash=[3, 3], opacity=0.6).encode(
             alt.Y("odds:Q", scale=y))  # fmt: skip
         words = lines.mark_text(align="right", dy=-6, fontSize=10).encode(
-            alt.Text("name:N"), x=alt.value(_WIDTH)
+            alt.Text("name:N"), x=alt.value(_THIRD)
         )
         panels.append(
-            alt.layer(lines, words, band, line).properties(width=_WIDTH, height=240, title=name)
+            alt.layer(lines, words, band, line).properties(width=_THIRD, height=_THIRD, title=name)
         )
     held = analysis.tables["reliability"].filter(pl.col("score").is_in(names))
     scale = alt.Scale(type="log")
     base = alt.Chart(_data(held)).encode(
         alt.X("predicted:Q", scale=scale, title="predicted from other genes"),
-        alt.Color("score:N", sort=names, scale=alt.Scale(domain=names), title=None),
+        _colour("score", names),
     )
     ends = [held["predicted"].min(), held["predicted"].max()]
     diagonal = alt.Chart(_inline([{"v": v} for v in ends])).mark_line(
@@ -440,7 +439,7 @@ def _calibration(analysis: Analysis, few: Sequence[str]) -> Figure | None:
     )  # fmt: skip
     panels.append(
         alt.layer(diagonal, interval, point).properties(
-            width=_WIDTH, height=240, title="Does it hold in genes not seen?"
+            width=_THIRD, height=_THIRD, title="Does it hold in genes not seen?"
         )
     )
     return Figure(
@@ -449,10 +448,10 @@ def _calibration(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         "How much likelier a value is among positives than among negatives, in the smallest window "
         "of 100 variants or 3 % of them (Pejaver et al. 2022), with 95 % bands. Dashed: odds of "
         "2.4, 5.8, 33.5 and 1,124, by which Tavtigian et al. measure evidence at a prior of 4.4 %. "
-        "Right or below: ratios predicted by cross-fitting over five folds of genes against those "
+        "Right: ratios predicted by cross-fitting over five folds of genes against those "
         "observed. A curve for research; no variant is called anything here.",
-        _spec(alt.concat(*panels, columns=2, spacing=32)),
-        table,
+        _spec(alt.hconcat(*panels, spacing=32)),
+        "calibration",
     )
 
 
@@ -486,13 +485,20 @@ def _dots(
     )  # fmt: skip
     if shape:
         kinds = [k for k in ("score", "baseline", "feature") if k in table[shape]]
-        scale = alt.Scale(domain=kinds)
-        point = point.encode(
-            _shape(shape, kinds), alt.Color(f"{shape}:N", scale=scale, sort=kinds, title=None)
-        )
+        point = point.encode(_shape(shape, kinds), _colour(shape, kinds))
     return alt.layer(_rule(chance), interval, point).properties(
         width=_WIDTH, height=alt.Step(_STEP)
     )
+
+
+def _colour(field: str, values: Sequence[str]) -> alt.Color:
+    scale = alt.Scale(domain=list(values))
+    return alt.Color(f"{field}:N", sort=list(values), scale=scale, title=None)
+
+
+def _dash(field: str, values: Sequence[str]) -> alt.StrokeDash:
+    scale = alt.Scale(domain=list(values), range=_DASHES[: len(values)])
+    return alt.StrokeDash(f"{field}:N", sort=list(values), scale=scale, title=None)
 
 
 def _shape(field: str, values: Sequence[str]) -> alt.Shape:
@@ -502,8 +508,10 @@ def _shape(field: str, values: Sequence[str]) -> alt.Shape:
 
 def _rule(at: Iterable[float]) -> _Panel | alt.Chart:
     values = [{"at": float(x)} for x in at]
-    chart = alt.Chart(_inline(values)).mark_rule(strokeDash=[4, 3], opacity=0.6)
-    return chart.encode(alt.X("at:Q"))
+    chart: _Panel | alt.Chart = (
+        alt.Chart(_inline(values)).mark_rule(strokeDash=[4, 3], opacity=0.6).encode(alt.X("at:Q"))
+    )
+    return chart
 
 
 def _chance(table: pl.DataFrame, value: str) -> list[float]:
