@@ -317,6 +317,17 @@ def test_pairs_keep_the_strongest_and_its_sign(tmp_path, parquet):
     assert (counts.read, counts.left_out) == (3, {"weaker_pair": 1})
 
 
+def test_pairs_without_p_values_keep_the_steepest(tmp_path):
+    table = pl.read_csv(PAIRS.encode(), separator="\t").drop("pval_nominal", "maf")
+    table.write_csv(tmp_path / "pairs.tsv", separator="\t")
+    label_pairs([tmp_path / "pairs.tsv"], tmp_path / "out.parquet", command="")
+    table = read_labels(tmp_path / "out.parquet")
+    assert table.select("pos", "effect", "group").rows() == [
+        (100, -0.5, "ENSG1.1"),
+        (200, 1.5, "ENSG1.1"),
+    ]
+
+
 def test_pairs_of_the_real_table_are_its_rows(tmp_path, shared):
     source = shared / "data/real/gtex_v8_whole_blood_independent_eqtls.tsv"
     label_pairs([source], tmp_path / "out.parquet", command="")
