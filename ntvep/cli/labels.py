@@ -157,3 +157,43 @@ def table(
         features=feature or (),
     )
     label_table(source, output, where, command=command_line(), name=name, force=force)
+
+
+@app.command(
+    epilog="Example: `ntvep labels match clinvar.parquet -o matched.parquet --negatives 9 "
+    "--annotation genes.gtf.gz`"
+)
+def match(
+    source: Annotated[Path, typer.Argument(metavar="LABELS", help="Labels, .parquet.")],
+    output: Output,
+    negatives: Annotated[int, typer.Option(help="Negatives for each positive.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    annotation: Annotated[
+        Path | None, typer.Option(help="GTF or BED: match on the distance to it, too.")
+    ] = None,
+    distance: Annotated[
+        str | None,
+        typer.Option(help="tss or exon of a GTF, interval of a BED.", show_default="the first"),
+    ] = None,
+    frequency: Annotated[
+        str | None, typer.Option(help="Feature that is an allele frequency: match on it, too.")
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Draw negatives like the positives: same chromosome, consequence, distance, frequency."""
+    from ntvep.commands.labels import match as match_labels
+
+    set_up_log(quiet, verbose)
+    match_labels(
+        source,
+        output,
+        command=command_line(),
+        negatives=negatives,
+        seed=seed,
+        annotation=annotation,
+        distance=distance,
+        frequency=frequency,
+        force=force,
+    )

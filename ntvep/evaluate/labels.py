@@ -320,11 +320,8 @@ def _gtex(
         source=pl.lit(source),
         **{name: pl.col(name).cast(pl.Float64) for name in features},
     )
-    nameless = int(variants["pairs"].sum() - named["pairs"].sum())
-    left_out = {
-        "weaker_pair": int(named["pairs"].sum()) - named.height,
-        "no_variant": nameless,
-    }
+    pairs, of_named = int(variants["pairs"].sum()), int(named["pairs"].sum())
+    left_out = {"weaker_pair": of_named - named.height, "no_variant": pairs - of_named}
     return check_labels(table.sort("chrom", "pos", "ref", "alt")), left_out
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -276,15 +277,52 @@ def test_one_wrong_label_in_a_hundred_is_listed_and_no_wrong_assembly():
     assert joined.labels.filter(pl.col("outcome") == "ref_mismatch")["pos"].item() == rows[7][1]
 
 
-def test_many_labels_of_a_long_contig_are_compared_block_by_block():
-    """Places on both sides of a block's end, and a contig given in two slices."""
-    rng = np.random.default_rng(2)
-    bases = rng.choice([*"ACGT"], 600_000)
-    genome = Genome({"chr1": "".join(bases)})
-    places = [0, (1 << 18) - 1, 1 << 18, (1 << 19) - 1, 1 << 19, 599_999]
+@dataclass(frozen=True)
+class Slices(Genome):
+    """A reference that has two stretches of each contig."""
+
+    def spans(self, chrom):
+        return (windows.Span(3, 8), windows.Span(10, 16)) if chrom in self.contigs else ()
+
+    def fetch(self, chrom, start, stop):
+        assert any(span.start <= start and stop <= span.stop for span in self.spans(chrom))
+        return super().fetch(chrom, start, stop)
+
+
+def test_a_reference_of_slices():
+    """A repeat is followed to the end of its slice; what leaves one is not in the reference."""
+    #         1234567890123456
+    genome = Slices({"chr1": "AAAAAAACGGCACACATTT"})
+    scores = alleles(("chr1", 5, "AA", "A"), ("chr1", 13, "CAC", "C"))
     table = labels(
-        *({"at": f"chr1:{p + 1}:{bases[p]}:{'A' if bases[p] != 'A' else 'C'}"} for p in places),
-        {"at": "chr1:600001:A:C"},
+        {"at": "chr1:4:AA:A"},
+        {"at": "chr1:11:CAC:C"},
+        {"at": "chr1:7:ACG:A"},
+        {"at": "chr1:2:A:AA"},
+        {"at": "chr1:9:G:C"},
+        {"at": "chr1:11:C:T"},
+        {"at": "chr1:16:AT:A"},
     )
-    joined = join(alleles(("chr1", 5, bases[4], "A" if bases[4] != "A" else "C")), table, genome)
-    assert outcomes_of(joined) == {"not_in_scores": 6, "not_in_reference": 1}
+    joined = join(scores, table, genome)
+    assert joined.labels["outcome"].to_list() == [
+        "matched", "matched", "not_in_reference", "not_in_reference", "not_in_reference",
+        "not_in_scores", "not_in_reference",
+    ]  # fmt: skip
+
+
+def test_many_labels_of_a_long_contig_are_compared_block_by_block():
+    rng = np.random.default_rng(2)
+    bases = rng.choice([*"ACGT"], 3_000_000)
+    genome = Genome({"chr1": "".join(bases)})
+    edge = 1 << 20
+    places = [0, edge - 1, edge, 2 * edge - 1, 2 * edge, 2_999_999]
+    other = dict(zip("ACGT", "CGTA", strict=True))
+    table = labels(
+        *({"at": f"chr1:{place + 1}:{bases[place]}:{other[bases[place]]}"} for place in places),
+        *({"at": f"chr1:{place + 1}:{other[bases[place]]}:{bases[place]}"} for place in places[2:]),
+        {"at": "chr1:3000001:A:C"},
+    )
+    joined = join(alleles(("chr2", 5, "A", "C")), table, genome)
+    expected = {"not_in_scores": 6, "ref_mismatch": 4, "not_in_reference": 1}
+    assert outcomes_of(joined) == expected
+    assert joined.table.is_empty()
