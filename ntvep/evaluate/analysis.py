@@ -124,9 +124,14 @@ def baselines_of(
 ) -> list[Score]:
     """Baselines and features among the columns; ``lower`` names features of which lower counts."""
     declared = {name.lower() for name in lower} | LOWER_FEATURES
+
+    def is_lower(name: str) -> bool:
+        # Distances to a gene's start or exon: what is near matters more.
+        return name.lower() in declared or name.endswith("_distance")
+
     return [
         *(Score(c, name, SIGN[c], "baseline") for c, name in BASELINES.items() if c in columns),
-        *(Score(c, c, -1 if c.lower() in declared else 1, "feature") for c in features),
+        *(Score(c, c, -1 if is_lower(c) else 1, "feature") for c in features),
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import altair as alt
 import polars as pl
+from altair.utils.schemapi import debug_mode
 
 from ntvep.evaluate.analysis import FAMILIES, Analysis, Score
 from ntvep.evaluate.calibration import ODDS
@@ -98,7 +99,13 @@ def shown(analysis: Analysis, scores: Sequence[Score]) -> list[Score]:
 def figures(analysis: Analysis, scores: Sequence[Score]) -> list[Figure]:
     """All figures for which there is a table, in the order of the report."""
     few = [score.name for score in shown(analysis, scores)]
-    made = (
+    # altair would check every part of every figure against Vega-Lite's schema: most of the time.
+    with debug_mode(False):
+        return [figure for figure in _figures(analysis, few) if figure is not None]
+
+
+def _figures(analysis: Analysis, few: Sequence[str]) -> Iterable[Figure | None]:
+    return (
         _headline(analysis),
         _curves(analysis, few),
         _differences(analysis),
@@ -110,7 +117,6 @@ def figures(analysis: Analysis, scores: Sequence[Score]) -> list[Figure]:
         _leaks(analysis),
         _calibration(analysis, few),
     )
-    return [figure for figure in made if figure is not None]
 
 
 # Figures ------------------------------------------------------------------------------------------
@@ -151,7 +157,7 @@ def _curves(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         base = alt.Chart(
             _data(data.filter(pl.col("curve") == curve), "score", "x", "y", "low", "high")
         )
-        colour = _colour("score", names)
+        colour = _colour("score", names, of_lines=True)
         seen = alt.condition(pick, alt.value(1), alt.value(0.12))
         band = base.mark_area().encode(
             alt.X("x:Q", title=x, scale=alt.Scale(domain=[0, 1])),
@@ -231,7 +237,7 @@ def _distributions(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         base = alt.Chart(_data(part, "label", "from", "to", "share", "variants")).encode(
             alt.X("from:Q", title=name, scale=scale),
             alt.Y("share:Q", title="share of the class", stack=None, axis=alt.Axis(format=".0%")),
-            _colour("label", ["positive", "negative"]),
+            _colour("label", ["positive", "negative"], of_lines=True),
             tooltip=[
                 "label:N",
                 *_rounded(**{"from": "from", "to": "to"}),
@@ -491,9 +497,15 @@ def _dots(
     )
 
 
-def _colour(field: str, values: Sequence[str]) -> alt.Color:
-    scale = alt.Scale(domain=list(values))
-    return alt.Color(f"{field}:N", sort=list(values), scale=scale, title=None)
+def _colour(field: str, values: Sequence[str], *, of_lines: bool = False) -> alt.Color:
+    legend = alt.Legend(symbolOpacity=1, symbolType="stroke" if of_lines else alt.Undefined)
+    return alt.Color(
+        f"{field}:N",
+        sort=list(values),
+        scale=alt.Scale(domain=list(values)),
+        title=None,
+        legend=legend,
+    )
 
 
 def _dash(field: str, values: Sequence[str]) -> alt.StrokeDash:

@@ -17,7 +17,6 @@ import altair
 import polars as pl
 import vl_convert
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from ntvep.contigs import canonical
 from ntvep.evaluate.analysis import Analysis, Score
@@ -124,7 +123,7 @@ def _page(report: Report, sets: Sequence[Mapping[str, object]], specs: Mapping[s
         specs=specs,
         themes={"light": LIGHT, "dark": DARK},
         # The one text that is not escaped: a library of ours, with no end of a script in it.
-        bundle=Markup(bundle.replace("</script", "<\\/script")),
+        bundle=bundle.replace("</script", "<\\/script"),
     )
 
 
