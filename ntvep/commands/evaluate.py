@@ -47,6 +47,41 @@ def evaluate(
 ) -> list[str]:
     """Judge scores on labels and write the report; returns a line for each set of labels.
 
+    Args:
+        scores, labels, reference, matched, lower, ref_mismatch_limit: see :func:`judge`.
+        output: folder of the report.
+        command: what was typed.
+        force: replace a report that exists.
+    """
+    with staged_folder(output, MARK, force=force) as folder:
+        report = judge(
+            scores,
+            labels,
+            command=command,
+            reference=reference,
+            matched=matched,
+            lower=lower,
+            ref_mismatch_limit=ref_mismatch_limit,
+        )
+        for name, content in render(report):
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+    return [_line(labels.analysis.name, labels) for labels in report.sets]
+
+
+def judge(
+    scores: Sequence[Path],
+    labels: Sequence[Path],
+    *,
+    command: str,
+    reference: Path | None = None,
+    matched: int | None = None,
+    lower: Sequence[str] = (),
+    ref_mismatch_limit: float = 0.01,
+) -> Report:
+    """Join scores to labels and compute all that a report shows.
+
     Files of scores with one fingerprint are parts of one table; with several fingerprints they are
     several models, which are compared. A source of labels that has both classes, or effects, is a
     set of its own; sources of one class only are judged together.
@@ -54,7 +89,6 @@ def evaluate(
     Args:
         scores: SCORES in Parquet.
         labels: LABELS in Parquet.
-        output: folder of the report.
         command: what was typed.
         reference: FASTA of the assembly: indels are then left-aligned before they are joined, and
             two baselines need it.
@@ -62,7 +96,6 @@ def evaluate(
             bins of distances and allele frequencies that the labels have; None takes all.
         lower: features of which lower counts as more deleterious.
         ref_mismatch_limit: share of labels with another REF that stops as a wrong assembly.
-        force: replace a report that exists.
 
     Raises:
         InputError: a table cannot be used, or a set of labels has one class only.
@@ -70,41 +103,33 @@ def evaluate(
     """
     if matched is not None and matched < 1:
         raise ConfigError(f"--matched is {matched}; expected 1 or more")
-    with staged_folder(output, MARK, force=force) as folder:
-        models = _models(scores)
-        table, outcomes, features = _joined(
-            {name: files for name, (files, _) in models.items()},
-            _in_sets(pl.concat([read_labels(path) for path in _once(labels)], how="diagonal")),
-            None if reference is None else open_reference(reference),
-            ref_mismatch_limit,
+    models = _models(scores)
+    table, outcomes, features = _joined(
+        {name: files for name, (files, _) in models.items()},
+        _in_sets(pl.concat([read_labels(path) for path in _once(labels)], how="diagonal")),
+        None if reference is None else open_reference(reference),
+        ref_mismatch_limit,
+    )
+    unknown = set(lower) - set(features)
+    if unknown:
+        raise ConfigError(
+            f"--lower {', '.join(sorted(unknown))}: the labels have no such feature; "
+            f"found {', '.join(features) or 'none'}"
         )
-        unknown = set(lower) - set(features)
-        if unknown:
-            raise ConfigError(
-                f"--lower {', '.join(sorted(unknown))}: the labels have no such feature; "
-                f"found {', '.join(features) or 'none'}"
-            )
-        judged = scores_of(table.columns, list(models)) + baselines_of(
-            table.columns, features, lower
+    judged = scores_of(table.columns, list(models)) + baselines_of(table.columns, features, lower)
+    sets = [
+        _judge_set(
+            str(name), table.filter(pl.col("source") == name), judged, features, rows, matched
         )
-        sets = [
-            _judge(
-                str(name), table.filter(pl.col("source") == name), judged, features, rows, matched
-            )
-            for (name,), rows in outcomes.group_by("source", maintain_order=True)
-        ]
-        report = Report(
-            sets,
-            {name: made for name, (_, made) in models.items()},
-            [path.name for path in labels],
-            version("ntvep"),
-            command,
-        )
-        for name, content in render(report):
-            path = folder / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
-    return [_line(labels.analysis.name, labels) for labels in sets]
+        for (name,), rows in outcomes.group_by("source", maintain_order=True)
+    ]
+    return Report(
+        sets,
+        {name: made for name, (_, made) in models.items()},
+        [path.name for path in labels],
+        version("ntvep"),
+        command,
+    )
 
 
 # Scores -------------------------------------------------------------------------------------------
@@ -208,7 +233,7 @@ def _in_sets(labels: pl.DataFrame) -> pl.DataFrame:
     return labels.select(*(column.name for column in LABELS), *features)
 
 
-def _judge(
+def _judge_set(
     name: str,
     table: pl.DataFrame,
     judged: Sequence[Score],

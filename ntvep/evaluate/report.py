@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
@@ -114,7 +115,6 @@ def _page(report: Report, sets: Sequence[Mapping[str, object]], specs: Mapping[s
     )
     environment.filters |= {"cell": _cell, "interval": _interval}
     source = files("ntvep.evaluate").joinpath("report.html.jinja").read_text("utf-8")
-    bundle = vl_convert.javascript_bundle(vl_version=_VEGA_LITE)  # type: ignore[call-arg]
     return environment.from_string(source).render(
         report=report,
         sets=sets,
@@ -123,8 +123,15 @@ def _page(report: Report, sets: Sequence[Mapping[str, object]], specs: Mapping[s
         specs=specs,
         themes={"light": LIGHT, "dark": DARK},
         # The one text that is not escaped: a library of ours, with no end of a script in it.
-        bundle=bundle.replace("</script", "<\\/script"),
+        bundle=_bundle(),
     )
+
+
+@cache
+def _bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script; nothing in it may end the script's element."""
+    bundle = vl_convert.javascript_bundle(vl_version=_VEGA_LITE)  # type: ignore[call-arg]
+    return bundle.replace("</script", "<\\/script")
 
 
 def _set(
