@@ -45,13 +45,12 @@ def evaluate(
     ref_mismatch_limit: float = 0.01,
     force: bool = False,
 ) -> list[str]:
-    """Judge scores on labels and write the report; returns a line for each set of labels.
+    """Judge scores on labels and write the report to a folder.
 
-    Args:
-        scores, labels, reference, matched, lower, ref_mismatch_limit: see :func:`judge`.
-        output: folder of the report.
-        command: what was typed.
-        force: replace a report that exists.
+    Every other argument is one of :func:`judge`.
+
+    Returns:
+        A line for each set of labels.
     """
     with staged_folder(output, MARK, force=force) as folder:
         report = judge(
