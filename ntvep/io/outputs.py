@@ -42,7 +42,7 @@ def staged(finals: Sequence[Path], *, force: bool = False) -> Iterator[Staging]:
         _refuse(final, force)
     folders: dict[Path, Path] = {}
     try:
-        with _as_output_error(finals):
+        with as_output_error(finals):
             for final in finals:
                 folders[final] = Path(tempfile.mkdtemp(prefix=".ntvep-", dir=final.parent))
             yield Staging(folders)
@@ -82,7 +82,8 @@ def _refuse(final: Path, force: bool) -> None:
 
 
 @contextmanager
-def _as_output_error(finals: Sequence[Path]) -> Iterator[None]:
+def as_output_error(finals: Sequence[Path]) -> Iterator[None]:
+    """Say in our words that outputs cannot be written."""
     try:
         yield
     except OSError as error:
