@@ -270,6 +270,27 @@ def test_ref_and_alt_swapped_in_a_tenth_of_the_labels_is_caught(with_reference):
     assert outcomes_of(joined) == {"matched": 450, "ref_mismatch": 50}
 
 
+def test_each_source_is_judged_by_itself():
+    """A small source of another assembly does not hide behind a large one."""
+    genome, rows = random_snvs(1500)
+    wrong = [(chrom, pos, alt, ref) for chrom, pos, ref, alt in rows[:15]]
+    good = labels(*({"at": ":".join(map(str, row))} for row in rows), source="large")
+    bad = labels(*({"at": ":".join(map(str, row))} for row in wrong), source="small")
+    fine = labels(*({"at": ":".join(map(str, row))} for row in rows[:15]), source="small")
+    with pytest.raises(ReferenceMismatchError, match=r"small: wrong assembly.*15 of 30 labels"):
+        join(alleles(*rows), pl.concat([good, bad, fine]), genome)
+
+
+def test_tables_without_rows():
+    nothing = labels({"at": "chr1:1:A:C"}).clear()
+    scores = alleles(("chr1", 1, "A", "C"))
+    assert join(scores, nothing, GENOME).table.is_empty()
+    assert outcomes_of(join(scores, nothing, GENOME)) == {}
+    joined = join(scores.clear(), labels({"at": "chr1:1:A:C"}), GENOME)
+    assert outcomes_of(joined) == {"not_in_scores": 1}
+    assert joined.table.columns == join(scores, labels({"at": "chr1:1:A:C"})).table.columns
+
+
 def test_one_wrong_label_in_a_hundred_is_listed_and_no_wrong_assembly():
     genome, rows = random_snvs(100)
     scores = alleles(*rows[:50])
