@@ -48,8 +48,8 @@ def reading(*paths: Path) -> Iterator[None]:
     except (pl.exceptions.PolarsError, OSError) as error:
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(
-            f"{', '.join(map(str, paths))}: not a whole table ({first_line}); expected a header and lines of as many "
-            "columns, separated by tabs (.csv: commas), or Parquet"
+            f"{', '.join(map(str, paths))}: not a whole table ({first_line}); expected a header "
+            "and lines of as many columns, separated by tabs (.csv: commas), or Parquet"
         ) from error
 
 
