@@ -99,6 +99,9 @@ rule evaluate:
         labels=lambda wildcards, input: " ".join(
             f"--labels {path}" for path in input.labels
         ),
+        options=options_of(
+            config.get("evaluate", {}), "matched", "lower", "ref_mismatch_limit"
+        ),
     shell:
         "ntvep evaluate {input.scores} {params.labels} --reference {input.reference}"
-        " --output {output} --force 2> {log}"
+        " --output {output} --force {params.options} > {log} 2>&1"
