@@ -9,7 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ntvep.errors import InputError
-from ntvep.schema import LABELS, Column, check_labels
+from ntvep.schema import (
+    ALLELES,
+    LABELS,
+    SCORE_COLUMNS,
+    STATUS_DTYPE,
+    Column,
+    check_labels,
+)
 
 _PROVENANCE, _SUMMARY = b"ntvep_provenance", b"ntvep_summary"
 
@@ -49,6 +56,27 @@ def read_metadata(path: Path) -> tuple[str, str]:
     if _PROVENANCE not in metadata or _SUMMARY not in metadata:
         raise InputError(f"{path}: not a table that ntvep score wrote: it has no provenance")
     return metadata[_PROVENANCE].decode(), metadata[_SUMMARY].decode()
+
+
+def read_scores(path: Path) -> pl.DataFrame:
+    """What an evaluation needs of SCORES: allele, status and scores, without their spread.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds no SCORES.
+    """
+    with _parquet(path) as file:
+        names = file.schema_arrow.names
+        needed = [column.name for column in ALLELES if column.name not in ("record", "allele")]
+        scores = [name for name in SCORE_COLUMNS if name in names]
+        lacking = [name for name in needed if name not in names]
+        if lacking or not scores:
+            raise InputError(
+                f"{path}: no scores: it lacks {', '.join(lacking) or 'every score column'}; "
+                "expected a table that ntvep score wrote"
+            )
+        table = pl.from_arrow(file.read(columns=[*needed, *scores]))
+    assert isinstance(table, pl.DataFrame)
+    return table.with_columns(pl.col("status").cast(STATUS_DTYPE))
 
 
 def read_labels(path: Path) -> pl.DataFrame:
