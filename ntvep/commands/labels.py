@@ -32,6 +32,7 @@ _log = logging.getLogger("ntvep")
 # Records in memory at once, where a source is read as a stream.
 _CHUNK = 50_000
 _VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
+_CLINVAR_KEYS = ("CLNSIG", "CLNREVSTAT", "MC", "GENEINFO", "GENE")
 _FILE_DATE = re.compile(rb"##fileDate=(\S+)")
 _GTEX_RELEASE = re.compile(r"[._](v\d+)[._]", re.IGNORECASE)
 # Our names of what an allele is told by -> the spellings of others, in lower case.
@@ -94,7 +95,8 @@ def label_clinvar(
         force: replace an output that exists.
     """
     left_out = _filters(min_stars, _terms(consequences), _genes(genes))
-    keys = ("CLNSIG", "CLNREVSTAT", "MC", "GENEINFO", "GENE", *features)
+    keys = (*_CLINVAR_KEYS, *features)
+    _refuse_taken(features, _CLINVAR_KEYS)
     with (
         _labels_file([source], output, force) as path,
         vcf.streamed(source, _CHUNK) as (header, chunks),
@@ -138,7 +140,7 @@ def label_finemapped(
     name = " ".join(["GTEx", *_gtex_release(files, release), "fine-mapped eQTLs"])
     with _labels_file(files, output, force) as path:
         pairs = _gtex_pairs(files, ("variant", "pip", "gene"))
-        with columns.reading(files[0]):
+        with columns.reading(*files):
             table, left_out = sources.gtex_finemapped(
                 pairs, name, positive_pip=positive_pip, negative_pip=negative_pip
             )
@@ -157,7 +159,7 @@ def label_pairs(
     name = " ".join(["GTEx", *_gtex_release(files, release), "significant eQTLs"])
     with _labels_file(files, output, force) as path:
         pairs = _gtex_pairs(files, ("variant", "slope", "gene"), ("p_value", "frequency"))
-        with columns.reading(files[0]):
+        with columns.reading(*files):
             table, left_out = sources.gtex_pairs(pairs, name)
         return _write_whole(path, table, name, command, left_out)
 
@@ -209,6 +211,7 @@ def label_table(
         force: replace an output that exists.
     """
     name = name or source.name
+    _refuse_taken(where.features)
     with _labels_file([source], output, force) as path:
         read = _info_columns if source.name.endswith(_VCF_SUFFIXES) else _table_columns
         table = _typed(read(source, where), where, source)
@@ -298,7 +301,8 @@ def _with_info(chunk: vcf.Chunk, keys: Sequence[str]) -> pl.DataFrame:
 
     A value for each ALT, joined by commas, is taken apart; any other holds for all of them.
     """
-    infos = pl.Series("info", [vcf.info_of(line) for line in chunk.lines])
+    # Between semicolons, so that a key has one at both ends: plain text is found fastest.
+    infos = pl.Series("info", [f";{vcf.info_of(line)};" for line in chunk.lines])
     alleles = chunk.alleles.with_columns(
         info=infos.gather(chunk.alleles["record"] - chunk.alleles["record"][0]),
         alts=pl.len().over("record"),
@@ -309,8 +313,8 @@ def _with_info(chunk: vcf.Chunk, keys: Sequence[str]) -> pl.DataFrame:
 
 
 def _info_value(key: str) -> pl.Expr:
-    value = pl.col("info").str.extract(rf"(?:^|;){re.escape(key)}=([^;]*)")
-    is_flag = pl.col("info").str.contains(rf"(?:^|;){re.escape(key)}(?:;|$)")
+    value = pl.col("info").str.extract(rf";{re.escape(key)}=([^;]*)")
+    is_flag = pl.col("info").str.contains(f";{key};", literal=True)
     parts = value.str.split(",")
     is_of_alts = (pl.col("alts") > 1) & (parts.list.len() == pl.col("alts"))
     own = pl.when(is_of_alts).then(parts.list.get(pl.col("allele") - 1, null_on_oob=True))
@@ -414,6 +418,16 @@ def _gtex_release(files: Sequence[Path], given: str | None) -> list[str]:
     return [*found]
 
 
+def _refuse_taken(features: Sequence[str], others: Sequence[str] = ()) -> None:
+    """Raise ConfigError if a feature would hide another column."""
+    taken = [*(column.name for column in LABELS), *others]
+    for place, feature in enumerate(features):
+        if feature in taken or feature in features[:place]:
+            raise ConfigError(
+                f"--feature {feature}: is a column already; expected another column of numbers"
+            )
+
+
 def _terms(consequences: Sequence[str]) -> list[str] | None:
     unknown = [term for term in consequences if term not in SEVERITY]
     if unknown:
@@ -463,8 +477,7 @@ def _filters(min_stars: int, terms: list[str] | None, genes: list[str] | None) -
 def _labels_file(files: Sequence[Path], output: Path, force: bool) -> Iterator[Path]:
     if output.suffix != ".parquet":
         raise ConfigError(f"--output {output.name}: expected a name that ends in .parquet")
-    for path in files:
-        refuse_overwriting(output, [path])
+    refuse_overwriting(output, files)
     with staged([output], force=force) as staging:
         yield staging.path(output)
 

@@ -167,7 +167,7 @@ def _normal_forms(alleles: pl.DataFrame, reference: Reference | None) -> pl.Data
         REF where it was asked.
     """
     named = alleles.with_columns(
-        contig=_contigs(alleles["chrom"]),
+        contig=canonical_contigs(alleles["chrom"]).cast(pl.Categorical),
         has_bases=pl.all_horizontal(pl.col("ref", "alt").str.contains(_BASES)),
         is_single=pl.all_horizontal(pl.col("ref", "alt").str.len_bytes() == 1),
     )
@@ -185,10 +185,11 @@ def _normal_forms(alleles: pl.DataFrame, reference: Reference | None) -> pl.Data
     )
 
 
-def _contigs(chrom: pl.Series) -> pl.Series:
+def canonical_contigs(chrom: pl.Series) -> pl.Series:
+    """Contig names in one spelling; see :func:`ntvep.contigs.canonical`."""
     spelled = chrom.unique().to_list()
     names = [canonical(name) for name in spelled]
-    return chrom.replace_strict(spelled, names, return_dtype=pl.String).cast(pl.Categorical)
+    return chrom.replace_strict(spelled, names, return_dtype=pl.String)
 
 
 def _normal_forms_of_longer(alleles: pl.DataFrame, reference: Reference | None) -> pl.DataFrame:
@@ -265,17 +266,17 @@ def _look_up(chrom: str, singles: pl.DataFrame, reference: Reference) -> pl.Seri
 
 
 def _judge(ref_is: pl.Series, labels: pl.DataFrame, limit: float) -> None:
-    checked = ref_is.filter(ref_is != _ABSENT).len()
-    wrong = labels.filter(ref_is == _DIFFERS)
-    if checked < _FEWEST_CHECKED or wrong.height <= limit * checked:
-        return
-    some = ", ".join(f"{chrom}:{pos} {ref}" for chrom, pos, ref in wrong.select(
-        "chrom", "pos", "ref").head(3).iter_rows())  # fmt: skip
-    raise ReferenceMismatchError(
-        f"{', '.join(labels['source'].unique().sort())}: wrong assembly? REF of {wrong.height} of "
-        f"{checked} labels is not what the genome has (limit {limit:.0%}), {some} for instance. "
-        "Give labels of the assembly that was scored; REF and ALT are never swapped to fit"
-    )
+    compared = labels.select("source", "chrom", "pos", "ref", differs=ref_is == _DIFFERS)
+    compared = compared.filter(ref_is != _ABSENT)
+    for (source,), rows in compared.group_by("source", maintain_order=True):
+        wrong = rows.filter("differs")
+        if rows.height >= _FEWEST_CHECKED and wrong.height > limit * rows.height:
+            some = wrong.head(3).select(pl.format("{}:{} {}", "chrom", "pos", "ref")).to_series()
+            raise ReferenceMismatchError(
+                f"{source}: wrong assembly? REF of {wrong.height} of {rows.height} labels is not "
+                f"what the genome has (limit {limit:.0%}), {', '.join(some)} for instance. Give "
+                "labels of the assembly that was scored; REF and ALT are never swapped to fit"
+            )
 
 
 # Duplicates ---------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float64, Int64
 
-from ntvep.contigs import canonical
+from ntvep.evaluate.joining import canonical_contigs
 
 # Edges of bins, [a, b): of distances in bases, and of allele frequencies.
 DISTANCE_EDGES = (1, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000)
@@ -60,7 +60,7 @@ def match_negatives(
         for name, edges in bins.items()
     }
     strata = table.select(
-        canonical_chrom(table["chrom"]).alias("chrom"), "consequence", "label", **binned
+        canonical_contigs(table["chrom"]).alias("chrom"), "consequence", "label", **binned
     )
     stratum = [name for name in strata.columns if name != "label"]
     drawn = strata.with_columns(lot=pl.lit(pl.Series(lot))).select(
@@ -82,13 +82,6 @@ def match_negatives(
     )
 
 
-def canonical_chrom(chrom: pl.Series) -> pl.Series:
-    """Contigs in one spelling."""
-    spelled = chrom.unique().to_list()
-    names = [canonical(name) for name in spelled]
-    return chrom.replace_strict(spelled, names, return_dtype=pl.String)
-
-
 def distances(variants: pl.DataFrame, intervals: pl.DataFrame) -> pl.Series:
     """Bases from each variant to the nearest interval of its contig: 0 inside, 1 beside it.
 
@@ -99,11 +92,11 @@ def distances(variants: pl.DataFrame, intervals: pl.DataFrame) -> pl.Series:
     Returns:
         Float64; null on a contig that has no interval.
     """
-    by_chrom = intervals.with_columns(canonical_chrom(intervals["chrom"])).partition_by(
+    by_chrom = intervals.with_columns(canonical_contigs(intervals["chrom"])).partition_by(
         "chrom", as_dict=True
     )
     nearest = np.full(variants.height, np.nan)
-    chroms = canonical_chrom(variants["chrom"]).to_numpy()
+    chroms = canonical_contigs(variants["chrom"]).to_numpy()
     place = variants["pos"].to_numpy() - 1
     for (chrom,), some in by_chrom.items():
         here = np.flatnonzero(chroms == chrom)

@@ -41,15 +41,15 @@ def scan(path: Path) -> pl.LazyFrame:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Say in our words that a table cannot be read; around whatever collects one."""
+def reading(*paths: Path) -> Iterator[None]:
+    """Say in our words that tables cannot be read; around whatever collects them."""
     try:
         yield
     except (pl.exceptions.PolarsError, OSError) as error:
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(
-            f"{path}: not a whole table ({first_line}); expected a header and lines of as many "
-            "columns, separated by tabs (.csv: commas), or Parquet"
+            f"{', '.join(map(str, paths))}: not a whole table ({first_line}); expected a header "
+            "and lines of as many columns, separated by tabs (.csv: commas), or Parquet"
         ) from error
 
 

@@ -43,7 +43,7 @@ def staged(finals: Sequence[Path], *, force: bool = False) -> Iterator[Staging]:
         _refuse(final, force)
     folders: dict[Path, Path] = {}
     try:
-        with _as_output_error(finals):
+        with as_output_error(finals):
             for final in finals:
                 folders[final] = Path(tempfile.mkdtemp(prefix=".ntvep-", dir=final.parent))
             yield Staging(folders)
@@ -82,11 +82,11 @@ def staged_folder(final: Path, mark: str, *, force: bool = False) -> Iterator[Pa
             raise OutputError(f"{final}: exists; add --force to replace it")
     if not final.resolve().parent.is_dir():
         raise OutputError(f"{final}: its folder does not exist; type: mkdir -p {final.parent}")
-    with _as_output_error([final]):
+    with as_output_error([final]):
         aside = Path(tempfile.mkdtemp(prefix=".ntvep-", dir=final.resolve().parent))
     made, replaced = aside / "made", aside / "replaced"
     try:
-        with _as_output_error([final]):
+        with as_output_error([final]):
             made.mkdir()
             yield made
             for path in made.rglob("*"):
@@ -119,7 +119,8 @@ def _refuse(final: Path, force: bool) -> None:
 
 
 @contextmanager
-def _as_output_error(finals: Sequence[Path]) -> Iterator[None]:
+def as_output_error(finals: Sequence[Path]) -> Iterator[None]:
+    """Say in our words that outputs cannot be written."""
     try:
         yield
     except OSError as error:

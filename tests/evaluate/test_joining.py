@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntvep import dna, windows
+from ntvep.commands.labels import label_clinvar
 from ntvep.errors import ReferenceMismatchError
 from ntvep.evaluate.joining import join
+from ntvep.io.fasta import open_reference
+from ntvep.io.tables import read_labels
 from ntvep.schema import Status
 from tests.evaluate.tables import labels
 from tests.toy import Genome, alleles
@@ -267,6 +270,27 @@ def test_ref_and_alt_swapped_in_a_tenth_of_the_labels_is_caught(with_reference):
     assert outcomes_of(joined) == {"matched": 450, "ref_mismatch": 50}
 
 
+def test_each_source_is_judged_by_itself():
+    """A small source of another assembly does not hide behind a large one."""
+    genome, rows = random_snvs(1500)
+    wrong = [(chrom, pos, alt, ref) for chrom, pos, ref, alt in rows[:15]]
+    good = labels(*({"at": ":".join(map(str, row))} for row in rows), source="large")
+    bad = labels(*({"at": ":".join(map(str, row))} for row in wrong), source="small")
+    fine = labels(*({"at": ":".join(map(str, row))} for row in rows[:15]), source="small")
+    with pytest.raises(ReferenceMismatchError, match=r"small: wrong assembly.*15 of 30 labels"):
+        join(alleles(*rows), pl.concat([good, bad, fine]), genome)
+
+
+def test_tables_without_rows():
+    nothing = labels({"at": "chr1:1:A:C"}).clear()
+    scores = alleles(("chr1", 1, "A", "C"))
+    assert join(scores, nothing, GENOME).table.is_empty()
+    assert outcomes_of(join(scores, nothing, GENOME)) == {}
+    joined = join(scores.clear(), labels({"at": "chr1:1:A:C"}), GENOME)
+    assert outcomes_of(joined) == {"not_in_scores": 1}
+    assert joined.table.columns == join(scores, labels({"at": "chr1:1:A:C"})).table.columns
+
+
 def test_one_wrong_label_in_a_hundred_is_listed_and_no_wrong_assembly():
     genome, rows = random_snvs(100)
     scores = alleles(*rows[:50])
@@ -326,3 +350,40 @@ def test_many_labels_of_a_long_contig_are_compared_block_by_block():
     expected = {"not_in_scores": 6, "ref_mismatch": 4, "not_in_reference": 1}
     assert outcomes_of(joined) == expected
     assert joined.table.is_empty()
+
+
+def test_real_labels_on_a_real_slice(tmp_path, shared):
+    """gnomAD's variants of CDKL5 as scores, ClinVar's as labels, and the genome between them."""
+    real = shared / "data" / "real"
+    fasta = tmp_path / "chrX.fa.gz"
+    fasta.write_bytes((real / "chrX_18400001_18680000.grch38.fa.gz").read_bytes())
+    genome = open_reference(fasta)
+    label_clinvar(real / "clinvar_slice.grch38.vcf.gz", tmp_path / "clinvar.parquet", command="")
+    clinvar = read_labels(tmp_path / "clinvar.parquet")
+    gnomad = pl.read_csv(real / "gnomad_cdkl5_grch38.tsv.gz", separator="\t", infer_schema=False)
+    rows = [(c, int(p), r, a) for c, p, r, a in gnomad.select("chrom", "pos", "ref", "alt").rows()]
+    joined = join(alleles(*rows), clinvar, genome)
+    outcomes = outcomes_of(joined)
+    on_x = clinvar.filter(pl.col("chrom") == "chrX")
+    same = {*on_x.select("chrom", "pos", "ref", "alt").rows()} & {*rows}
+    assert outcomes["matched"] == joined.table.height >= len(same) > 500
+    assert outcomes["not_in_reference"] == clinvar.height - on_x.height
+    assert outcomes.get("ref_mismatch", 0) <= 0.01 * on_x.height
+    # Nothing is matched that is not the same sequence: both alleles, put into the slice.
+    contig = dna.decode(genome.fetch("chrX", 18_400_000, 18_680_000))
+    for row in joined.table.filter(pl.col("pos") != pl.col("label_pos")).iter_rows(named=True):
+        ours, theirs = (
+            contig[: row[f"{side}pos"] - 18_400_001]
+            + row[f"{side}alt"]
+            + contig[row[f"{side}pos"] - 18_400_001 + len(row[f"{side}ref"]) :]
+            for side in ("", "label_")
+        )
+        assert ours == theirs
+    # Swapped in a tenth of the rows, nothing goes on.
+    tenth = pl.int_range(pl.len()) % 10 == 0
+    swapped = on_x.with_columns(
+        ref=pl.when(tenth).then("alt").otherwise("ref"),
+        alt=pl.when(tenth).then("ref").otherwise("alt"),
+    )
+    with pytest.raises(ReferenceMismatchError, match=r"wrong assembly\?"):
+        join(alleles(*rows), swapped, genome)

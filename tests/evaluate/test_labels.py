@@ -483,6 +483,11 @@ def test_bad_vcf_keys_and_outputs(tmp_path, clinvar):
         label_clinvar(clinvar, tmp_path / "o.tsv", command="")
     with pytest.raises(ConfigError, match="--consequence nonsense: no Sequence Ontology term"):
         label_clinvar(clinvar, tmp_path / "o.parquet", command="", consequences=["nonsense"])
+    for feature in ("MC", "effect"):
+        with pytest.raises(ConfigError, match=f"--feature {feature}: is a column already"):
+            label_clinvar(clinvar, tmp_path / "o.parquet", command="", features=[feature])
+    with pytest.raises(ConfigError, match="--feature X: is a column already"):
+        label_table(clinvar, tmp_path / "o.parquet", TableColumns(features=["X", "X"]), command="")
     text = gzip.decompress(clinvar.read_bytes()).decode().replace("AF_EXAC=0.25", "AF_TGP=x")
     clinvar.write_bytes(gzip.compress(text.encode()))
     with pytest.raises(InputError, match="row 1: AF_TGP is 'x', and so in 1 rows; expected a num"):
