@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ntvep.commands.evaluate import evaluate, judge
 from ntvep.errors import ConfigError, InputError, OutputError
+from ntvep.evaluate.analysis import SIGN, baselines_of
 from ntvep.evaluate.report import MARK
 from ntvep.io.outputs import staged_folder
+from ntvep.schema import SCORE_NAMES
 from tests.evaluate.synthetic import provenance, variants, write_labels, write_scores
 
 
@@ -316,3 +319,36 @@ def test_only_a_report_is_replaced(tmp_path):
         (folder / "half").with_name("no folder").joinpath("half").write_text("half")
     assert (out / MARK).read_text() == "second"
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_effects_without_labels(tmp_path):
+    """As significant pairs of GTEx come: there is a correlation, and no AUROC."""
+    scores, labels = variants()
+    labels = labels.with_columns(
+        label=pl.lit(None, pl.Boolean), consequence=pl.lit(None, pl.String)
+    )
+    (line,) = evaluate(*files(tmp_path, scores, labels), tmp_path / "report", command="")
+    assert line == "ClinVar 2026-11-01: 0 positives, 0 negatives: too few for an AUROC of llr"
+    report = tmp_path / "report"
+    rows = table(report, "effects").filter(pl.col("score") == "llr").to_dicts()
+    joined = scores.join(labels, ["chrom", "pos"]).filter(pl.col("status") == "ok")
+    signed = stats.spearmanr(joined["llr"], joined["effect"]).statistic
+    size = stats.spearmanr(-joined["llr"], joined["effect"].abs()).statistic
+    assert [row["spearman"] for row in rows] == pytest.approx([signed, size], abs=1e-12)
+    assert not (report / "data" / "curves.tsv").exists()
+    page = (report / "index.html").read_text()
+    assert "Correlation with the effect" in page
+    assert "Leak check" not in page
+
+
+def test_signs_are_these():
+    """Spelled out once more: whoever changes one changes what every report means."""
+    lower = ["llr", "llr_marginal", "llr_unmasked", "pll_delta", "entropy", "dot", "dot_token"]
+    higher = ["cosine_distance", "l1", "l2", "cosine_distance_token", "l1_token", "l2_token"]
+    assert set(SCORE_NAMES) == {*lower, *higher}
+    assert all(SIGN[name] == -1 for name in lower)
+    assert all(SIGN[name] == 1 for name in higher)
+    features = {
+        s.name: s.direction for s in baselines_of([], ["AF", "CADD", "tss_distance", "x"], ["x"])
+    }
+    assert features == {"AF": "lower", "CADD": "higher", "tss_distance": "lower", "x": "lower"}
