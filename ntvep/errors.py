@@ -28,6 +28,10 @@ class ConfigError(NtvepError):
     exit_status = 2
 
 
+class ResourceError(NtvepError):
+    """A file cannot be fetched, or is not what its source says it is."""
+
+
 class OutputError(NtvepError):
     """An output cannot be written where it was asked for."""
 

@@ -11,7 +11,17 @@ from typing import NoReturn
 
 import typer
 
-from ntvep.cli import cache, chunks, compare, models, scoring, verify
+from ntvep.cli import (
+    cache,
+    chunks,
+    compare,
+    evaluate,
+    labels,
+    models,
+    resources,
+    scoring,
+    verify,
+)
 from ntvep.errors import NtvepError
 
 app = typer.Typer(
@@ -24,8 +34,9 @@ app = typer.Typer(
     "Scores are for research, not for diagnosis. The published Nucleotide Transformer weights are "
     "CC BY-NC-SA 4.0: non-commercial use only.",
 )
-for _commands in (scoring, chunks, verify, compare):
+for _commands in (scoring, chunks, verify, compare, evaluate, resources):
     app.add_typer(_commands.app)
+app.add_typer(labels.app, name="labels")
 app.add_typer(models.app, name="model")
 app.add_typer(cache.app, name="cache")
 
