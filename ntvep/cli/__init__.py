@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from ntvep.cli import chunks, compare, evaluate, labels, models, resources, scoring
+from ntvep.cli import cache, chunks, compare, evaluate, labels, models, resources, scoring
 from ntvep.errors import NtvepError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ for _commands in (scoring, chunks, compare, evaluate, resources):
     app.add_typer(_commands.app)
 app.add_typer(labels.app, name="labels")
 app.add_typer(models.app, name="model")
+app.add_typer(cache.app, name="cache")
 
 
 class _Interrupted(BaseException):

@@ -84,11 +84,7 @@ rule evaluate:
         labels=USED_LABELS,
         reference=config["reference"],
     output:
-        report(
-            directory(RESULTS / "report"),
-            htmlindex="index.html",
-            category="Evaluation",
-        ),
+        report(RESULTS / "report" / "index.html", category="Evaluation"),
     log:
         LOGS / "evaluate.log",
     benchmark:
@@ -96,6 +92,7 @@ rule evaluate:
     conda:
         "../../envs/ntvep.yaml"
     params:
+        folder=RESULTS / "report",
         labels=lambda wildcards, input: " ".join(
             f"--labels {path}" for path in input.labels
         ),
@@ -104,4 +101,4 @@ rule evaluate:
         ),
     shell:
         "ntvep evaluate {input.scores} {params.labels} --reference {input.reference}"
-        " --output {output} --force {params.options} > {log} 2>&1"
+        " --output {params.folder} --force {params.options} > {log} 2>&1"
