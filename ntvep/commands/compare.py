@@ -33,7 +33,7 @@ def compare_groups(source: Path, positive: str, negative: str, *, block_bases: i
     for name, group in (("--positive", positive), ("--negative", negative)):
         if not group.partition("=")[2]:
             raise ConfigError(f"{name} is {group!r}; expected INFO_KEY=value")
-    rows = []
+    rows: list[tuple[str, int, bool, float]] = []
     with vcf.opened(source) as inspection:
         for chunk in vcf.read_chunks(inspection, repeat(CHUNK_RECORDS)):
             for line in chunk.lines:
