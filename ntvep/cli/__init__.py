@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from ntvep.cli import cache, chunks, compare, evaluate, labels, models, resources, scoring
+from ntvep.cli import cache, chunks, compare, evaluate, labels, models, picture, resources, scoring
 from ntvep.errors import NtvepError
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
     "Scores are for research, not for diagnosis. The published Nucleotide Transformer weights are "
     "CC BY-NC-SA 4.0: non-commercial use only.",
 )
-for _commands in (scoring, chunks, compare, evaluate, resources):
+for _commands in (scoring, chunks, compare, evaluate, picture, resources):
     app.add_typer(_commands.app)
 app.add_typer(labels.app, name="labels")
 app.add_typer(models.app, name="model")

@@ -400,6 +400,8 @@ def _calibration(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         return None
     table = analysis.tables["calibration"]
     names = [name for name in few if name in table["score"]][:2]
+    if not names:
+        return None
     panels: list[_Panel] = []
     for name in names:
         data = table.filter(pl.col("score") == name)
