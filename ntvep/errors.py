@@ -46,3 +46,7 @@ class NumericalFailureError(NtvepError):
     """The model returned NaN or infinity for some alleles; they carry the status, not a number."""
 
     exit_status = 4
+
+
+class VerificationError(NtvepError):
+    """Scores of an output do not come out again."""

@@ -11,7 +11,18 @@ from typing import NoReturn
 
 import typer
 
-from ntvep.cli import cache, chunks, compare, evaluate, labels, models, picture, resources, scoring
+from ntvep.cli import (
+    cache,
+    chunks,
+    compare,
+    evaluate,
+    labels,
+    models,
+    picture,
+    resources,
+    scoring,
+    verify,
+)
 from ntvep.errors import NtvepError
 
 app = typer.Typer(
@@ -24,7 +35,7 @@ app = typer.Typer(
     "Scores are for research, not for diagnosis. The published Nucleotide Transformer weights are "
     "CC BY-NC-SA 4.0: non-commercial use only.",
 )
-for _commands in (scoring, chunks, compare, evaluate, picture, resources):
+for _commands in (scoring, chunks, verify, compare, evaluate, picture, resources):
     app.add_typer(_commands.app)
 app.add_typer(labels.app, name="labels")
 app.add_typer(models.app, name="model")
