@@ -18,6 +18,7 @@ from ntvep.cli import (
     evaluate,
     labels,
     models,
+    picture,
     resources,
     scoring,
     verify,
@@ -34,7 +35,7 @@ app = typer.Typer(
     "Scores are for research, not for diagnosis. The published Nucleotide Transformer weights are "
     "CC BY-NC-SA 4.0: non-commercial use only.",
 )
-for _commands in (scoring, chunks, verify, compare, evaluate, resources):
+for _commands in (scoring, chunks, verify, compare, evaluate, picture, resources):
     app.add_typer(_commands.app)
 app.add_typer(labels.app, name="labels")
 app.add_typer(models.app, name="model")

@@ -174,7 +174,8 @@ def _joined(
     """Labelled alleles with the scores of all models; outcomes of the labels; features."""
     table, outcomes, features = pl.DataFrame(), [], []
     for name, files in models.items():
-        scores = pl.concat([read_scores(path) for path in files], how="vertical")
+        # Parts of one model may hold different scores.
+        scores = pl.concat([read_scores(path) for path in files], how="diagonal")
         joined = join(scores, labels, reference, ref_mismatch_limit=ref_mismatch_limit)
         if joined.repeated_scores:
             _log.info("%s: %d alleles were scored twice", name, joined.repeated_scores)

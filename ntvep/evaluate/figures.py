@@ -330,7 +330,7 @@ def _strata(analysis: Analysis, few: Sequence[str]) -> Figure | None:
                 *place, alt.XDatum(0.5, scale=scale), text=alt.value("too few"), tooltip=tooltip
             )
         )
-        layers = [_rule([0.5]), interval, point, *([nothing] if too_few.height else [])]
+        layers = [_rule([0.5], scale), interval, point, *([nothing] if too_few.height else [])]
         columns[family == FAMILIES["chrom"]].append(
             alt.layer(*layers).properties(
                 width=_WIDTH, height=22 * len(order), title=f"by {family}"
@@ -400,6 +400,8 @@ def _calibration(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         return None
     table = analysis.tables["calibration"]
     names = [name for name in few if name in table["score"]][:2]
+    if not names:
+        return None
     panels: list[_Panel] = []
     for name in names:
         data = table.filter(pl.col("score") == name)
@@ -477,7 +479,7 @@ def _dots(
     """A point with its interval for each score, in the order of the table."""
     order = table["score"].to_list()
     scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
-    axis = alt.Axis() if y_labels else alt.Axis(labels=False, ticks=False)
+    axis = alt.Axis(labelLimit=420) if y_labels else alt.Axis(labels=False, ticks=False)
     counts = [f"{name}:Q" for name in ("variants", "positives", "negatives", "without_score")
               if name in table.columns]  # fmt: skip
     base = alt.Chart(_data(table)).encode(alt.Y("score:N", sort=order, title=None, axis=axis))
@@ -492,7 +494,7 @@ def _dots(
     if shape:
         kinds = [k for k in ("score", "baseline", "feature") if k in table[shape]]
         point = point.encode(_shape(shape, kinds), _colour(shape, kinds))
-    return alt.layer(_rule(chance), interval, point).properties(
+    return alt.layer(_rule(chance, scale), interval, point).properties(
         width=_WIDTH, height=alt.Step(_STEP)
     )
 
@@ -518,10 +520,12 @@ def _shape(field: str, values: Sequence[str]) -> alt.Shape:
     return alt.Shape(f"{field}:N", sort=list(values), scale=scale, title=None)
 
 
-def _rule(at: Iterable[float]) -> _Panel | alt.Chart:
+def _rule(at: Iterable[float], scale: alt.Scale) -> _Panel | alt.Chart:
     values = [{"at": float(x)} for x in at]
     chart: _Panel | alt.Chart = (
-        alt.Chart(_inline(values)).mark_rule(strokeDash=[4, 3], opacity=0.6).encode(alt.X("at:Q"))
+        alt.Chart(_inline(values))
+        .mark_rule(strokeDash=[4, 3], opacity=0.6)
+        .encode(alt.X("at:Q", scale=scale))
     )
     return chart
 
