@@ -104,7 +104,7 @@ class FastaReference:
         digest = hashlib.md5(usedforsecurity=False)
         length = record.span.stop - record.span.start
         for begin in range(0, length, _BLOCK):
-            bases = _letters(self, record.name, begin, min(begin + _BLOCK, length))
+            bases = _letters(self, record.name, begin, begin + _BLOCK)
             digest.update(bases.upper())
         return digest.hexdigest()
 
@@ -115,7 +115,11 @@ def _block(reference: FastaReference, name: str, number: int) -> Dna:
 
 
 def _letters(reference: FastaReference, name: str, start: int, stop: int) -> bytes:
-    """Letters of a record, proven to be letters: lines that are not of one length show here."""
+    """Letters of a record, proven to be letters: lines that are not of one length show here.
+
+    ``stop`` may lie behind the record's end, and stands for it then.
+    """
+    stop = min(stop, reference.file.get_reference_length(name))
     try:
         with quiet_htslib():
             text = reference.file.fetch(name, start, stop).encode()
@@ -124,9 +128,9 @@ def _letters(reference: FastaReference, name: str, start: int, stop: int) -> byt
             f"{reference.path}: {name!r} cannot be read at bases {start + 1} to {stop}: the file "
             "is cut or damaged. Copy it again and compare checksums"
         ) from error
-    if text.translate(None, _LETTERS):
+    if len(text) != stop - start or text.translate(None, _LETTERS):
         raise InputError(
-            f"{reference.path}: {name!r} has more than letters between bases {start + 1} and "
+            f"{reference.path}: {name!r} holds more than letters between bases {start + 1} and "
             f"{stop}: its lines are not of one length, or it is no sequence. Write it anew, for "
             "instance with seqkit seq -w 60, and delete its index"
         )

@@ -6,7 +6,6 @@ neither tells.
 """
 
 import os
-import re
 import struct
 import zlib
 from bisect import bisect_right
@@ -59,7 +58,7 @@ def check_index(path: Path, fai: Path, gzi: Path | None) -> None:
         names: set[bytes] = set()
         place = 0
         for entry in (*sorted(entries, key=lambda entry: entry.offset), None):
-            found = _next_record(read, place)
+            found = _next_record(path, read, place)
             if found != ((entry.name, entry.offset) if entry else None):
                 if found and found[0] in names:
                     raise InputError(
@@ -74,7 +73,7 @@ def check_index(path: Path, fai: Path, gzi: Path | None) -> None:
                 place = entry.end
 
 
-def _next_record(read: _Read, place: int) -> tuple[bytes, int] | None:
+def _next_record(path: Path, read: _Read, place: int) -> tuple[bytes, int] | None:
     """Name and first base's place of the record behind ``place``; None at the end of the text.
 
     Records without bases are passed over. Bases before the next ``>`` are a record without a name.
@@ -82,8 +81,14 @@ def _next_record(read: _Read, place: int) -> tuple[bytes, int] | None:
     record = None
     while line := _line(read, place):
         if line.startswith(b">"):
-            name = re.match(rb">(\S*)", line)
-            record = (name[1] if name else b"", place + len(line))
+            name = line[1:].split(maxsplit=1)[0] if line[1:2].strip() else b""
+            if any(byte < 32 or byte == 127 for byte in name):
+                # htslib would cut the name there.
+                raise InputError(
+                    f"{path}: the record {_shown(name)} has control characters in its name; "
+                    "expected printable text. Rename it, and delete its index"
+                )
+            record = (name, place + len(line))
         elif line.strip():
             return record or (b"", place)
         place += len(line)

@@ -233,6 +233,11 @@ def _split_header(
             f"{name}, line {number}: expected the columns {_COLUMNS.decode()!r}, separated by "
             "tabs, at the beginning of the #CHROM line"
         )
+    if holes := [place for place, line in enumerate(header, start=1) if b"\0" in line]:
+        raise InputError(
+            f"{name}, line {holes[0]}: holds NUL bytes, as a file has where it was lost. Copy it "
+            "again and compare checksums"
+        )
     return header, enumerate(lines, start=number + 1), had_bom
 
 
@@ -243,7 +248,7 @@ def _records(
     tabs = header[-1].count(b"\t")
     for number, line in body:
         record = _RECORD.match(line)
-        if record is None or line.count(b"\t") != tabs or not _is_sound(record):
+        if record is None or line.count(b"\t") != tabs or b"\0" in line or not _is_sound(record):
             yield number, line, _what_is_wrong(line, tabs)
         else:
             yield number, line, record
@@ -275,6 +280,8 @@ def _what_is_wrong(line: bytes, tabs: int) -> str:
         if not re.fullmatch(pattern, fields[place]):
             shown = fields[place][:40].decode("ascii", "backslashreplace")
             return f"{name} is {shown!r}"
+    if b"\0" in line:
+        return "it holds NUL bytes, as a file has where it was lost"
     if int(fields[1]) > _LAST_POS:
         return f"POS is {int(fields[1])}, but the last that VCF can hold is {_LAST_POS}"
     return "CHROM is not UTF-8"

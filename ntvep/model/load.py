@@ -148,7 +148,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     text = _read_text(
         path,
-        "expected a checkpoint folder in Hugging Face layout (config.json, vocab.txt, "
+        "; expected a checkpoint folder in Hugging Face layout (config.json, vocab.txt, "
         "model.safetensors). Get one with: ntvep model fetch "
         "InstaDeepAI/nucleotide-transformer-500m-human-ref",
     )
@@ -212,15 +212,15 @@ def read_published_state(folder: Path) -> dict[str, Tensor]:
 def _read_vocabulary(folder: Path) -> tuple[str, ...]:
     text = _read_text(
         folder / "vocab.txt",
-        "so token ids are unknown; fetch the model again with: ntvep model fetch ID",
+        ", so token ids are unknown; fetch the model again with: ntvep model fetch ID",
     )
     return tuple(text.splitlines())
 
 
 def _read_text(path: Path, without: str) -> str:
-    """A small text file; ``without`` says what it means that it is missing."""
+    """A small text file; ``without`` ends the sentence that it is missing."""
     if not path.exists():
-        raise ModelError(f"{path.parent}: no {path.name}; {without}")
+        raise ModelError(f"{path.parent}: no {path.name}{without}")
     try:
         # Before it is opened: a pipe would keep us waiting.
         if not path.is_file():

@@ -123,8 +123,8 @@ def plain_fasta(text: bytes) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for line in text.split(b"\n"):
         if line.startswith(b">"):
-            words = line[1:].split()
-            name = words[0].decode("utf-8", "replace") if words else ""
+            word = line[1:].split(maxsplit=1)[0] if line[1:2].strip() else b""
+            name = word.decode("utf-8", "replace")
             found.setdefault(name, [])
         elif found:
             name = next(reversed(found))
