@@ -81,12 +81,12 @@ def _next_record(path: Path, read: _Read, place: int) -> tuple[bytes, int] | Non
     record = None
     while line := _line(read, place):
         if line.startswith(b">"):
-            name = line[1:].split(maxsplit=1)[0] if line[1:2].strip() else b""
-            if any(byte < 32 or byte == 127 for byte in name):
-                # htslib would cut the name there.
+            name = b"".join(line[1:].split(maxsplit=1)[:1])
+            if any(byte < 32 and byte not in b"\t\r\n" for byte in line):
+                # htslib cuts names at some of them.
                 raise InputError(
-                    f"{path}: the record {_shown(name)} has control characters in its name; "
-                    "expected printable text. Rename it, and delete its index"
+                    f"{path}: the line of the record {_shown(name)} has control characters; "
+                    "expected printable text. Rename the record, and delete its index"
                 )
             record = (name, place + len(line))
         elif line.strip():

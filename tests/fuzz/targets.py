@@ -112,7 +112,9 @@ def reference(data: bytes, folder: Path) -> None:
                 )
                 begin, end = (place - asked.span.start for place in (one.span.start, one.span.stop))
                 whole = opened.fetch(contig, one.span.start, one.span.stop)
-                np.testing.assert_array_equal(whole, dna.encode(expected[asked.name][begin:end]))
+                # An index may name records without bases that are not there.
+                letters = expected.get(asked.name, "")[begin:end]
+                np.testing.assert_array_equal(whole, dna.encode(letters))
         opened.md5(opened.records)
     for left in folder.iterdir():
         left.unlink()
@@ -123,12 +125,10 @@ def plain_fasta(text: bytes) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for line in text.split(b"\n"):
         if line.startswith(b">"):
-            word = line[1:].split(maxsplit=1)[0] if line[1:2].strip() else b""
-            name = word.decode("utf-8", "replace")
-            found.setdefault(name, [])
+            words = line[1:].split() or [b""]
+            current = found.setdefault(words[0].decode("utf-8", "replace"), [])
         elif found:
-            name = next(reversed(found))
-            found[name].append("".join(chr(byte) for byte in line if 32 < byte < 127))
+            current.append("".join(chr(byte) for byte in line if 32 < byte < 127))
     return {name: "".join(lines) for name, lines in found.items()}
 
 
