@@ -125,14 +125,14 @@ def _letters(reference: FastaReference, name: str, start: int, stop: int) -> byt
             text = reference.file.fetch(name, start, stop).encode()
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{reference.path}: {name!r} cannot be read at bases {start + 1} to {stop}: the file "
-            "is cut or damaged. Copy it again and compare checksums"
+            f"{reference.path}: {name[:60]!r} cannot be read at bases {start + 1} to {stop}: the "
+            "file is cut or damaged. Copy it again and compare checksums"
         ) from error
     if len(text) != stop - start or text.translate(None, _LETTERS):
         raise InputError(
-            f"{reference.path}: {name!r} holds more than letters between bases {start + 1} and "
-            f"{stop}: its lines are not of one length, or it is no sequence. Write it anew, for "
-            "instance with seqkit seq -w 60, and delete its index"
+            f"{reference.path}: {name[:60]!r} holds more than letters between bases {start + 1} "
+            f"and {stop}: its lines are not of one length, or it is no sequence. Write it anew, "
+            "for instance with seqkit seq -w 60, and delete its index"
         )
     return text
 
