@@ -264,6 +264,8 @@ def _no_weights(folder: Path) -> str:
 def _read_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for path in files:
+        if not path.is_file():
+            raise ModelError(f"{path}: it is no file; fetch the model again")
         try:
             with safe_open(path, "pt") as handle:
                 for key in handle.keys():  # noqa: SIM118 (not a dict)
