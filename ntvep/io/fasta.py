@@ -237,14 +237,10 @@ def _build_index(path: Path, fai: Path, gzi: Path | None) -> None:
             pysam.faidx(*arguments, os.fspath(path))
         except pysam.utils.SamtoolsError as error:
             raise InputError(
-                f"{path}: not a FASTA that can be indexed ({_first_line(error)}); expected "
-                "records of equally long lines, each after a '>' line"
+                f"{path}: not a FASTA that can be indexed; expected records of equally long "
+                "lines, each after a '>' line. The message of htslib above says where it is not"
+                + (f"; it may be damaged too, type: bgzip --test {path}" if gzi else "")
             ) from error
         if gzi and made[1]:
             made[1].replace(gzi)
         made[0].replace(fai)
-
-
-def _first_line(error: Exception) -> str:
-    found = re.search(r"\] (Format error[^\n]*|Different line[^\n]*|[^\n]*)", str(error))
-    return found[1] if found else str(error)

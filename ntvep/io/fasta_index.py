@@ -18,6 +18,8 @@ from ntvep.errors import InputError
 from ntvep.io.text import is_bgzip
 
 _HEADER_BYTES = 18
+# htslib would take a longer contig for one of this length, without a word.
+_LONGEST = 2**31 - 1
 
 # Text of a FASTA by place and number of bytes, fewer at its end.
 _Read = Callable[[int, int], bytes]
@@ -71,6 +73,8 @@ def check_index(path: Path, fai: Path, gzi: Path | None) -> None:
             if entry:
                 names.add(entry.name)
                 place = entry.end
+                if not read(place - 1, 1).strip():
+                    raise _stale(path, fai, f"{_shown(entry.name)} has its last base elsewhere")
 
 
 def _next_record(path: Path, read: _Read, place: int) -> tuple[bytes, int] | None:
@@ -116,6 +120,11 @@ def _entries(path: Path, fai: Path) -> list[_Entry]:
         entry = _Entry(name, *map(int, numbers))
         if entry.length and not 0 < entry.line_bases <= entry.line_bytes:
             raise _stale(path, fai, f"the lines of {_shown(name)} have impossible lengths")
+        if entry.length > _LONGEST:
+            raise InputError(
+                f"{path}: {_shown(name)} has {entry.length} bases; htslib and VCF count no further "
+                f"than {_LONGEST}. Cut it into records named CONTIG:FIRST-LAST"
+            )
         entries.append(entry)
     return entries
 
@@ -191,7 +200,8 @@ def _shown(name: bytes) -> str:
 def _stale(path: Path, index: Path, why: str) -> InputError:
     return InputError(
         f"{path}: the index {index.name} is not of this file ({why}): the FASTA was changed after "
-        f"it was indexed, or was cut. If the FASTA is right, delete {index}; it is then built again"
+        f"it was indexed, was cut, or holds more than letters. If it is right, delete {index}; it "
+        "is then built again"
     )
 
 
