@@ -18,6 +18,7 @@ from ntvep.errors import InputError
 from ntvep.io.text import is_bgzip
 
 _HEADER_BYTES = 18
+_SMALLEST_BLOCK = _HEADER_BYTES + 8
 # htslib would take a longer contig for one of this length, without a word.
 _LONGEST = 2**31 - 1
 
@@ -115,10 +116,10 @@ def _entries(path: Path, fai: Path) -> list[_Entry]:
     entries: list[_Entry] = []
     for line in fai.read_bytes().splitlines():
         name, *numbers = line.rsplit(b"\t", 4)
-        if len(numbers) != 4 or not all(n.isdigit() and len(n) < 19 for n in numbers):
+        if len(numbers) != 4 or not all(n.isdigit() and len(n) < 16 for n in numbers):
             raise _stale(path, fai, "it has a line that is not a name and four numbers")
         entry = _Entry(name, *map(int, numbers))
-        if entry.length and not 0 < entry.line_bases <= entry.line_bytes:
+        if entry.length and not 0 < entry.line_bases <= entry.line_bytes < _LONGEST:
             raise _stale(path, fai, f"the lines of {_shown(name)} have impossible lengths")
         if entry.length > _LONGEST:
             raise InputError(
@@ -179,7 +180,7 @@ def _blocks(file: int, path: Path) -> tuple[list[int], list[int]]:
         behind = packed[-1] + int.from_bytes(header[16:18], "little") + 1
         # The size of its text ends a block; the next block's header follows.
         around = os.pread(file, 4 + _HEADER_BYTES, behind - 4)
-        if behind > end:
+        if behind > end or behind - packed[-1] < _SMALLEST_BLOCK:
             raise _damaged(path, packed[-1])
         size = int.from_bytes(around[:4], "little")
         packed.append(behind)

@@ -4,7 +4,9 @@
 that was found. A target fails by any other exception, by a wrong answer, or by a signal.
 """
 
+import gzip
 import json
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -89,10 +91,14 @@ def bcf(data: bytes, folder: Path) -> None:
 
 
 def reference(data: bytes, folder: Path) -> None:
-    """A FASTA, or one and its index: every base is the file's, or there is an error."""
-    packed, (text, *index) = data[:1] == b"z", data[1:].split(BETWEEN, 2)
-    path = folder / ("in.fa.gz" if packed else "in.fa")
-    if packed:
+    """A FASTA, or one and its index: every base is the file's, or there is an error.
+
+    The first byte says what the rest is: ``z`` is text to be compressed, ``r`` a compressed file as
+    it is, anything else plain text.
+    """
+    mode, (text, *index) = data[:1], data[1:].split(BETWEEN, 2)
+    path = folder / ("in.fa.gz" if mode in (b"z", b"r") else "in.fa")
+    if mode == b"z":
         with bgzip_writer(path) as write_packed:
             write_packed([text])
     else:
@@ -101,7 +107,7 @@ def reference(data: bytes, folder: Path) -> None:
         path.with_name(path.name + suffix).write_bytes(content)
     with only(InputError):
         opened = fasta.open_reference(path)
-        expected = plain_fasta(text)
+        expected = plain_fasta(gzip.decompress(text) if mode == b"r" else text)
         for contig, records in opened.records.items():
             for one in records:
                 # Slices may overlap: the first that holds a stretch is asked.
@@ -206,6 +212,8 @@ def seeds(target: str) -> list[bytes]:
             b"-" + text.replace(b"\n", b"\r\n"),
             b"-" + text + BETWEEN + index,
             b"z" + text + BETWEEN + index + BETWEEN + bytes(8),
+            b"r" + _bgzip(text),
+            b"r" + _bgzip(text) + BETWEEN + index + BETWEEN + bytes(8),
         ]
     if target == "config":
         return [path.read_bytes() for path in sorted((ROOT / "config").glob("*.yaml"))]
@@ -223,11 +231,16 @@ def seeds(target: str) -> list[bytes]:
     ]
 
 
+def _bgzip(text: bytes) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "packed.gz"
+        with bgzip_writer(path) as write_packed:
+            write_packed([text])
+        return path.read_bytes()
+
+
 def _plain_bcf(text: bytes) -> bytes:
     """A VCF as BCF, not compressed."""
-    import gzip
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.vcf", Path(folder) / "out.bcf"
         source.write_bytes(text)
