@@ -27,7 +27,7 @@ from tests.io.vcf_twin import STATUSES, assert_annotated, assert_passed_through
 thorough = settings(
     derandomize=True,
     deadline=None,
-    max_examples=150,
+    max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -102,7 +102,7 @@ def test_the_generator_reaches_what_text_decides(tmp_path: Path) -> None:
     """Every status of the text, bad lines, every line end: else the properties above say little."""
     seen: set[str] = set()
 
-    @settings(thorough, max_examples=60)
+    @settings(thorough, max_examples=40)
     @given(odd_vcfs())
     def look(odd: OddVcf) -> None:
         seen.update(("bad",) if odd.bad else ())
