@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from ntvep.cli import chunks, compare, models, scoring
+from ntvep.cli import chunks, compare, doctor, models, scoring
 from ntvep.errors import NtvepError
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
     "Scores are for research, not for diagnosis. The published Nucleotide Transformer weights are "
     "CC BY-NC-SA 4.0: non-commercial use only.",
 )
-for _commands in (scoring, chunks, compare):
+for _commands in (scoring, chunks, compare, doctor):
     app.add_typer(_commands.app)
 app.add_typer(models.app, name="model")
 

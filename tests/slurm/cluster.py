@@ -33,7 +33,8 @@ SlurmctldPort={ctld_port}
 SlurmdPort={slurmd_port}
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket
+# cred_expire: also the seconds that a requeued job waits.
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -85,6 +86,9 @@ def cluster(cpus: int = 8, memory: int = 200_000, gpus: int = 2) -> Iterator[Pat
         The folder of its logs.
     """
     with ExitStack() as stack:
+        # Told to stop, Python would leave without a word: daemons and links would stay.
+        before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        stack.callback(signal.signal, signal.SIGTERM, before)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slurm-")))
         # munged refuses a socket in a folder that others cannot reach.
         folder.chmod(0o755)
@@ -97,8 +101,13 @@ def cluster(cpus: int = 8, memory: int = 200_000, gpus: int = 2) -> Iterator[Pat
         key = folder / "munge" / "key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o400)
-        munge = {"key-file": key, "socket": folder / "munge/socket", "pid-file": folder / "munged.pid",
-                 "log-file": folder / "munged.log", "seed-file": folder / "munge/seed"}  # fmt: skip
+        munge = {
+            "key-file": key,
+            "socket": folder / "munge" / "socket",
+            "seed-file": folder / "munge" / "seed",
+            "pid-file": folder / "munged.pid",
+            "log-file": folder / "munged.log",
+        }
         for command in (
             ["munged", "--force", *(f"--{name}={path}" for name, path in munge.items())],
             ["slurmctld", "-c"],

@@ -1,0 +1,48 @@
+"""What tests of whole runs share: a few records of the demo, and commands as a user types them."""
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+REFERENCE = ROOT / "ntvep" / "demo" / "chr22_20012478_20215143.grch38.fa.gz"
+DEMO = ROOT / "ntvep" / "demo" / "demo.vcf"
+# The commands of this Python, and this checkout's code, wherever ntvep was installed from.
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    "PYTHONPATH": str(ROOT),
+}
+
+
+def run(*command, folder, check=True):
+    """Run a command in a folder; fails with its last words."""
+    done = subprocess.run(
+        [*map(str, command)], cwd=folder, env=ENVIRONMENT, text=True, capture_output=True
+    )
+    assert not check or done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def snakemake(folder, *arguments, check=True):
+    """Run the workflow on this machine."""
+    main = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "--cores", "2"]
+    return run(*main, *arguments, folder=folder, check=check)
+
+
+def few_records(path, count):
+    """A VCF of this many of the demo's records, next to its odd ones."""
+    lines = DEMO.read_text().splitlines(keepends=True)
+    header = [line for line in lines if line.startswith("#")]
+    records = [line for line in lines if not line.startswith("#")]
+    odd = [line for line in records if "SOURCE=odd" in line]
+    some = sorted([*odd, *records[100 : 100 + count]], key=records.index)
+    path.write_text("".join(header + some))
+
+
+def annotated(path):
+    """The lines of an annotated VCF, without the two that say what command wrote it."""
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    return [line for line in lines if not line.startswith("##ntvep_")]
