@@ -14,6 +14,9 @@ import typer
 from ntvep.cli import chunks, compare, doctor, models, scoring
 from ntvep.errors import NtvepError
 
+# torch raises a plain RuntimeError when the machine's memory is at an end.
+_TORCH_OUT_OF_MEMORY = "can't allocate memory"
+
 app = typer.Typer(
     name="ntvep",
     no_args_is_help=True,
@@ -45,6 +48,14 @@ def main() -> NoReturn:
     except _Interrupted as signalled:
         _say("ntvep: interrupted; no output was written")
         sys.exit(128 + signalled.args[0])
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or _TORCH_OUT_OF_MEMORY in str(error)):
+            raise
+        _say(
+            "ntvep: error: no memory is left; no output was written. Give a smaller --batch-size, "
+            "or ask for more memory"
+        )
+        sys.exit(1)
     except BrokenPipeError:
         # The reader of our standard output has seen enough; Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
