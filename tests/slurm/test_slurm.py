@@ -77,7 +77,10 @@ def test_killed_and_preempted_jobs_change_nothing(slurm, tmp_path):
     said = log.read_text()
     assert re.search(r"Submitted array job .* task IDs are 1-3", said)
     assert said.count("Trying to restart job") == 1, said[-3000:]
-    shown = run("scontrol", "show", "job", preempted, folder=tmp_path).stdout
+    # Killed, it asks for more; preempted, it does not.
+    assert said.count("mem_mb=32000") == 1
+    show = ["scontrol", "show", "job", preempted]
+    shown = subprocess.run(show, check=True, capture_output=True, text=True).stdout
     assert "Restarts=1" in shown
     assert re.search("TresPerJob=gres.gpu:1", shown)
     assert annotated(tmp_path / "out/scores.vcf.gz") == annotated(tmp_path / "local/scores.vcf.gz")
