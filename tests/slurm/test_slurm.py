@@ -17,13 +17,17 @@ from tests.workflow.demo import ENVIRONMENT, REFERENCE, annotated, few_records, 
 pytestmark = pytest.mark.slurm
 CHUNKS = 3
 SECONDS = 240
-# Nothing else differs from what a user types; these belong to a cluster without accounting.
-HERE = ["--slurm-no-account", "--slurm-status-command", "squeue",
-        "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10"]  # fmt: skip
+WORKFLOW = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "--config",
+            "vcf=in.vcf", f"reference={REFERENCE}", "model=demo", "window_tokens=64"]  # fmt: skip
+# After the profile, what a cluster without accounting needs, and what saves time.
+PROFILE = ["--workflow-profile", ROOT / "profiles" / "slurm", "--slurm-no-account",
+           "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2",
+           "--latency-wait", "10"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def slurm():
+    """A cluster around the tests."""
     pytest.importorskip("snakemake_executor_plugin_slurm", reason="pip install '.[slurm]'")
     if reason := why_not():
         pytest.skip(f"no Slurm here: {reason}")
@@ -31,50 +35,58 @@ def slurm():
         yield
 
 
-def scoring_process(chunk):
+@pytest.fixture(scope="module")
+def local(slurm, tmp_path_factory):
+    """A folder with an input, and the annotated VCF that a local run makes of it."""
+    folder = tmp_path_factory.mktemp("slurm")
+    few_records(folder / "in.vcf", 60)
+    run(*WORKFLOW, "results=local", "device=cpu", "--cores", "2", folder=folder)
+    return folder, annotated(folder / "local/scores.vcf.gz")
+
+
+def start(folder, results):
+    """Start the workflow on Slurm; device auto: scoring jobs ask for a GPU, and use the CPU."""
+    more = [f"results={results}", f"chunks={CHUNKS}", *PROFILE]
+    command = [*map(str, [*WORKFLOW, *more])]
+    with (folder / f"{results}.log").open("w") as stderr:
+        return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=stderr)
+
+
+def scoring_process(folder, results, chunk):
     """Process id of the ``ntvep score`` of a chunk, once it is there."""
+    wanted = f"{results}/chunks/{chunk:05d}.vcf.gz".encode()
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         for entry in Path("/proc").iterdir():
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"score" in words and wanted in words and (entry / "cwd").readlink() == folder:
+                    return int(entry.name)
             except OSError:
                 continue  # no process, or one that has just ended
-            if b"score" in words and f"out/chunks/{chunk:05d}.vcf.gz".encode() in words:
-                return int(entry.name)
         time.sleep(0.05)
     raise AssertionError(f"no job scored chunk {chunk} within {SECONDS} s")
 
 
-def slurm_job(pid):
-    """The Slurm job that a process belongs to, as ``array_task`` or as a number."""
+def slurm_task(pid):
+    """The task of a Slurm array that a process belongs to."""
     words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     found = dict(word.decode().split("=", 1) for word in words if b"=" in word)
     return f"{found['SLURM_ARRAY_JOB_ID']}_{found['SLURM_ARRAY_TASK_ID']}"
 
 
-def test_killed_and_preempted_jobs_change_nothing(slurm, tmp_path):
-    few_records(tmp_path / "in.vcf", 60)
-    settings = ["vcf=in.vcf", f"reference={REFERENCE}", "model=demo", "window_tokens=64"]
-    workflow = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "--config", *settings]
-    run(*workflow, "results=local", "device=cpu", "--cores", "2", folder=tmp_path)
-
-    # device auto: each scoring job asks Slurm for a GPU, and finds none that torch can use.
-    on_slurm = ["results=out", f"chunks={CHUNKS}", "--workflow-profile", ROOT / "profiles/slurm"]
-    command = [*map(str, [*workflow, *on_slurm, *HERE])]
-    log = tmp_path / "snakemake.log"
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=stderr) as snakemake,
-    ):
+def test_killed_and_preempted_jobs_change_nothing(local):
+    folder, expected = local
+    with start(folder, "out") as snakemake:
         try:
-            os.kill(scoring_process(0), signal.SIGKILL)
-            preempted = slurm_job(scoring_process(2))
+            os.kill(scoring_process(folder, "out", 0), signal.SIGKILL)
+            preempted = slurm_task(scoring_process(folder, "out", 2))
             subprocess.run(["scontrol", "requeue", preempted], check=True)
-            assert snakemake.wait(timeout=SECONDS) == 0, log.read_text()[-3000:]
+            status = snakemake.wait(timeout=SECONDS)
         finally:
             snakemake.kill()
-    said = log.read_text()
+    said = (folder / "out.log").read_text()
+    assert status == 0, said[-3000:]
     assert re.search(r"Submitted array job .* task IDs are 1-3", said)
     assert said.count("Trying to restart job") == 1, said[-3000:]
     # Killed, it asks for more; preempted, it does not.
@@ -83,4 +95,27 @@ def test_killed_and_preempted_jobs_change_nothing(slurm, tmp_path):
     shown = subprocess.run(show, check=True, capture_output=True, text=True).stdout
     assert "Restarts=1" in shown
     assert re.search("TresPerJob=gres.gpu:1", shown)
-    assert annotated(tmp_path / "out/scores.vcf.gz") == annotated(tmp_path / "local/scores.vcf.gz")
+    assert annotated(folder / "out/scores.vcf.gz") == expected
+
+
+def test_jobs_outlive_snakemake(local):
+    """It is killed while jobs run and wait: they go on, and nothing of theirs is done again."""
+    folder, expected = local
+    with start(folder, "alone") as snakemake:
+        try:
+            scoring_process(folder, "alone", 0)
+        finally:
+            snakemake.kill()
+    deadline = time.monotonic() + SECONDS
+    queued = ["squeue", "--noheader", "--states=PENDING,RUNNING,COMPLETING"]
+    while subprocess.run(queued, check=True, capture_output=True, text=True).stdout.strip():
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert len(list((folder / "alone" / "chunks").glob("*.parquet"))) == CHUNKS
+    run(*WORKFLOW, "results=alone", "--unlock", folder=folder)
+    with start(folder, "alone") as snakemake:
+        assert snakemake.wait(timeout=SECONDS) == 0
+    said = (folder / "alone.log").read_text()
+    assert "rule gather" in said
+    assert "rule score" not in said
+    assert annotated(folder / "alone/scores.vcf.gz") == expected
