@@ -1,6 +1,6 @@
 """How many forward passes an allele takes: exact counts, no model needed.
 
-    python benchmarks/passes.py [--vcf clinvar.vcf.gz --reference GRCh38.fa]
+    python -m benchmarks.passes [--vcf clinvar.vcf.gz --reference GRCh38.fa]
 
 Counted with a model that answers nothing, on the embedded slice of chr22: every SNV of 1,000 bases,
 and one SNV in a thousand bases; with ``--vcf`` that list too. "Unshared" is what a careful program
@@ -9,40 +9,22 @@ masked inputs).
 """
 
 import argparse
-from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
+from benchmarks.null import Null
 from ntvep import dna
 from ntvep.io import vcf
 from ntvep.io.fasta import FastaReference, open_reference
-from ntvep.passes import Answers, Questions
-from ntvep.pipeline import score_alleles
+from ntvep.pipeline import Setup, score_alleles
 from ntvep.schema import ALLELES, SCORE_NAMES, Status
 from ntvep.settings import Settings
 from ntvep.tokens import ANY_VOCABULARY
 
 SLICE = Path(__file__).parents[1] / "ntvep" / "demo" / "chr22_20012478_20215143.grch38.fa.gz"
 FIRST = 20_100_000
-VOCABULARY_SIZE = 2 + 4096 + 5
-
-
-@dataclass
-class Null:
-    """Answers every question with zeros."""
-
-    def answer(self, questions: Questions, on_passes: object = None) -> Answers:
-        """No pass is run; the questions are all that counts here."""
-        passes = len(questions.inputs)
-        return Answers(
-            np.zeros((len(questions.log_probs), VOCABULARY_SIZE), np.float32),
-            np.ones((len(questions.hidden), 2)),
-            np.zeros(passes),
-            np.ones((passes, 2)),
-        )
 
 
 def snvs(reference: FastaReference, places: range) -> pl.DataFrame:
@@ -61,7 +43,7 @@ def count(
 ) -> tuple[float, float]:
     """Passes per scored allele, and how many the same would take unshared."""
     settings = Settings(scores=names, views=views)
-    scored = score_alleles(alleles, reference, Null(), ANY_VOCABULARY, settings)
+    scored = score_alleles(alleles, Setup(reference, Null(), ANY_VOCABULARY, settings))
     ok = scored.scores.filter(pl.col("status") == Status.OK)
     substitutions = (ok["ref"].str.len_bytes() == ok["alt"].str.len_bytes()).sum()
     masked = substitutions + 2 * (ok.height - substitutions)

@@ -1,38 +1,84 @@
 """tokens -> passes: which distinct forward passes must be run, and who asked for what of each.
 
-A pass is its input: equal token ids are one pass, whoever asks. So all alleles of one 6-mer share
-their masked pass, REF and ALT of a substitution share it too, all alleles of a window share its
-reference pass, and records that spell the same change share everything.
+A pass is its input: a tokenised sequence and what stands in place of some of its tokens. Whoever
+asks for the same input shares it: all alleles of one 6-mer their masked pass, REF and ALT of a
+substitution too, all alleles of a window its reference pass, and records that spell the same change
+everything.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int16, Int64
+from jaxtyping import Float32, Float64, Int16, Int64
 
 from ntvep.tokens import Tokens, Vocabulary
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TokenPair:
     """REF and ALT of one allele in one view, tokenised.
 
     Attributes:
-        ref, alt: the two sequences' tokens.
+        ref: tokens of the REF sequence.
+        alt: those of the ALT sequence; None for a substitution (SNV, MNV), whose ALT sequence is
+            REF's with ``alt_ids`` in place of ``ref_ids``.
         ref_changed, alt_changed: indices of the tokens that hold the change.
-        is_substitution: SNV or MNV: both sides change the same tokens.
-        snv: for an SNV whose token is a 6-mer: offset in it, REF base, ALT base, on this view's
-            strand; else None.
+        ref_ids, alt_ids: ids of these tokens.
+        snv: for an SNV: offset in its 6-mer, REF base, ALT base, on this view's strand; else None.
     """
 
     ref: Tokens
-    alt: Tokens
+    alt: Tokens | None
     ref_changed: range
     alt_changed: range
-    is_substitution: bool
+    ref_ids: tuple[int, ...]
+    alt_ids: tuple[int, ...]
     snv: tuple[int, int, int] | None
+
+    @property
+    def is_substitution(self) -> bool:
+        """SNV or MNV: both sides change the same tokens."""
+        return self.alt is None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Distinct inputs: each is a sequence, with other ids in place of some of its tokens.
+
+    Attributes:
+        sequences: token ids, ``<cls>`` first; lengths may differ, nothing is padded.
+        sequence: which sequence each pass reads.
+        edits: (pass, token, id) of each id that stands in place of the sequence's own; in the order
+            of the passes.
+    """
+
+    sequences: tuple[Int16[np.ndarray, "_"], ...]
+    sequence: Int64[np.ndarray, "pass"]
+    edits: Int64[np.ndarray, "edit 3"]
+
+    def __len__(self) -> int:
+        """Number of passes."""
+        return len(self.sequence)
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, "pass"]:
+        """Tokens of each pass."""
+        of_sequence = np.array([len(ids) for ids in self.sequences], np.int64)
+        lengths: Int64[np.ndarray, "pass"] = of_sequence[self.sequence]
+        return lengths
+
+    def rows(self, passes: Int64[np.ndarray, "chosen"]) -> Int16[np.ndarray, "chosen token"]:
+        """Token ids of passes of one length."""
+        ids = np.stack([self.sequences[i] for i in self.sequence[passes]])
+        edited = self.edits[:, 0]
+        first, last = np.searchsorted(edited, passes), np.searchsorted(edited, passes + 1)
+        row, within = _expanded(last - first)
+        edits = self.edits[first[row] + within]
+        ids[row, edits[:, 1]] = edits[:, 2]
+        return ids
 
 
 @dataclass(frozen=True)
@@ -40,35 +86,45 @@ class Questions:
     """What a language model is asked: distinct inputs, and which of its outputs are needed.
 
     Attributes:
-        inputs: token ids of each pass, ``<cls>`` first; lengths may differ, nothing is padded.
-        log_probs: (pass, token) of each row of log-probabilities needed, all distinct.
+        inputs: of the passes.
+        rows: (pass, token) of each prediction needed, all distinct.
+        tokens: (row, id) of each log-probability needed.
+        bases: rows whose probabilities of single bases are needed.
+        entropy: rows whose entropy is needed.
         hidden: (pass, token) of each hidden state needed, all distinct.
         likelihood: passes whose own tokens' summed log-probability is needed.
         pooled: passes whose mean hidden state is needed.
     """
 
-    inputs: tuple[Int16[np.ndarray, "_"], ...]
-    log_probs: Int64[np.ndarray, "query 2"]
+    inputs: Inputs
+    rows: Int64[np.ndarray, "row 2"]
+    tokens: Int64[np.ndarray, "query 2"]
+    bases: Int64[np.ndarray, "base_row"]
+    entropy: Int64[np.ndarray, "entropy_row"]
     hidden: Int64[np.ndarray, "hidden_query 2"]
-    likelihood: Bool[np.ndarray, "pass"]
-    pooled: Bool[np.ndarray, "pass"]
+    likelihood: Int64[np.ndarray, "likelihood_pass"]
+    pooled: Int64[np.ndarray, "pooled_pass"]
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a language model answers, in the order of the questions. Rows not asked for are NaN.
+    """What a language model answers, in the order of the questions; nothing that was not asked for.
 
     Attributes:
-        log_probs: natural-log probabilities over the vocabulary.
+        tokens: natural-log probability of each token asked for.
+        bases: natural log of P(base at offset), the sum over the 1,024 6-mers that have it there.
+        entropy: of the prediction over the whole vocabulary, nats.
         hidden: hidden states of the chosen layer.
         likelihood: sum over nucleotide tokens of log P(token | the whole input), nats.
         pooled: mean hidden state of the chosen layer.
     """
 
-    log_probs: Float32[np.ndarray, "query vocab"]
+    tokens: Float32[np.ndarray, "query"]
+    bases: Float64[np.ndarray, "base_row 6 4"]
+    entropy: Float64[np.ndarray, "entropy_row"]
     hidden: Float64[np.ndarray, "hidden_query dim"]
-    likelihood: Float64[np.ndarray, "pass"]
-    pooled: Float64[np.ndarray, "pass dim"]
+    likelihood: Float64[np.ndarray, "likelihood_pass"]
+    pooled: Float64[np.ndarray, "pooled_pass dim"]
 
 
 @runtime_checkable
@@ -89,17 +145,15 @@ class LanguageModel(Protocol):
 
 @dataclass(frozen=True)
 class Asked:
-    """Answer rows that pairs asked for: one line for each changed token of each pair.
+    """Answers that pairs asked for: one line for each changed token of each pair.
 
     Attributes:
         pair: who asked.
-        row: which row of the answers.
-        token: whose probability in that row.
+        place: where in the list of answers.
     """
 
     pair: Int64[np.ndarray, "query"]
-    row: Int64[np.ndarray, "query"]
-    token: Int64[np.ndarray, "query"]
+    place: Int64[np.ndarray, "query"]
 
 
 @dataclass(frozen=True)
@@ -108,11 +162,14 @@ class Plan:
 
     Attributes:
         questions: for the model.
-        masked_ref, masked_alt: changed tokens under the mask, REF's and ALT's.
-        unmasked_ref, unmasked_alt: substitutions' changed tokens in the unmasked REF window.
-        hidden_ref, hidden_alt: hidden states of the changed tokens, unmasked.
-        first_masked: row of the first masked REF token of each pair; -1 if not asked.
-        ref_pass, alt_pass: unmasked pass of each pair; -1 if not asked.
+        masked_ref, masked_alt: of ``tokens``: changed tokens under the mask.
+        unmasked_ref, unmasked_alt: of ``tokens``: substitutions' changed tokens in the unmasked REF
+            window.
+        hidden_ref, hidden_alt: of ``hidden``: changed tokens, unmasked.
+        bases, entropy: of ``bases`` and ``entropy``: each pair's first masked REF token.
+        ref_whole, alt_whole: of ``likelihood`` and ``pooled``: each pair's unmasked pass.
+
+    Each pair has one place in the last four; -1 where it asked for nothing.
     """
 
     questions: Questions
@@ -122,37 +179,100 @@ class Plan:
     unmasked_alt: Asked
     hidden_ref: Asked
     hidden_alt: Asked
-    first_masked: Int64[np.ndarray, "pair"]
-    ref_pass: Int64[np.ndarray, "pair"]
-    alt_pass: Int64[np.ndarray, "pair"]
+    bases: Int64[np.ndarray, "pair"]
+    entropy: Int64[np.ndarray, "pair"]
+    ref_whole: Int64[np.ndarray, "pair"]
+    alt_whole: Int64[np.ndarray, "pair"]
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Numbers distinct (pass, token) rows in order of first use."""
+class _Side:
+    """REF or ALT of all pairs: which sequence, and its changed tokens.
 
-    numbers: dict[tuple[int, int], int] = field(default_factory=dict)
+    Attributes:
+        sequence: number of each pair's sequence.
+        start, length: its changed tokens.
+        offset: where in ``ids`` each pair's begin.
+        ids: of the changed tokens, pair after pair.
+    """
 
-    def ask(self, number: int, tokens: range) -> list[int]:
-        """Row numbers of these tokens of a pass."""
-        return [self.numbers.setdefault((number, t), len(self.numbers)) for t in tokens]
+    sequence: Int64[np.ndarray, "pair"]
+    start: Int64[np.ndarray, "pair"]
+    length: Int64[np.ndarray, "pair"]
+    offset: Int64[np.ndarray, "pair"]
+    ids: Int64[np.ndarray, "changed"]
 
-    def array(self) -> Int64[np.ndarray, "query 2"]:
-        return np.array(list(self.numbers), np.int64).reshape(-1, 2)
+    @classmethod
+    def of(
+        cls, sequence: Sequence[int], changed: Sequence[range], ids: Sequence[tuple[int, ...]]
+    ) -> "_Side":
+        """From what the pairs hold."""
+        length, offset, flat = _flat(ids)
+        start = np.array([tokens.start for tokens in changed], np.int64)
+        return cls(np.array(sequence, np.int64), start, length, offset, flat)
+
+    def lines(
+        self, pairs: Int64[np.ndarray, "chosen"], passes: Int64[np.ndarray, "pair"]
+    ) -> "_Lines":
+        """A line for each changed token of these pairs, asked of each pair's pass."""
+        owner, within = _expanded(self.length[pairs])
+        pair = pairs[owner]
+        ids = self.ids[self.offset[pair] + within]
+        return _Lines(pair, _row(passes[pair], self.start[pair] + within), ids)
 
 
 @dataclass(frozen=True)
 class _Lines:
-    """Collects the lines of one :class:`Asked`."""
+    """Changed tokens that are asked about: who asks, of which row, and for which id."""
 
-    lines: list[tuple[int, int, int]] = field(default_factory=list)
+    pair: Int64[np.ndarray, "line"]
+    row: Int64[np.ndarray, "line"]
+    ids: Int64[np.ndarray, "line"]
 
-    def add(self, pair: int, rows: Sequence[int], tokens: Sequence[int]) -> None:
-        self.lines.extend((pair, row, token) for row, token in zip(rows, tokens, strict=True))
 
-    def asked(self) -> Asked:
-        pair, row, token = np.array(self.lines, np.int64).reshape(-1, 3).T
-        return Asked(pair, row, token)
+_TOKEN_BITS, _TEXT_BITS = 16, 24
+
+
+def _row(
+    passes: Int64[np.ndarray, "row"], token: Int64[np.ndarray, "row"]
+) -> Int64[np.ndarray, "row"]:
+    """One number for a token of a pass."""
+    rows: Int64[np.ndarray, "row"] = (passes << _TOKEN_BITS) | token
+    return rows
+
+
+def _pass_and_token(rows: Int64[np.ndarray, "row"]) -> Int64[np.ndarray, "row 2"]:
+    return np.stack((rows >> _TOKEN_BITS, rows & ((1 << _TOKEN_BITS) - 1)), axis=1)
+
+
+def _flat(
+    lists: Sequence[Sequence[int]],
+) -> tuple[Int64[np.ndarray, "list"], Int64[np.ndarray, "list"], Int64[np.ndarray, "_"]]:
+    """Lengths of lists, where each begins once they follow each other, and their items."""
+    length = np.array([len(items) for items in lists], np.int64)
+    items = np.fromiter(chain.from_iterable(lists), np.int64)
+    return length, np.cumsum(length) - length, items
+
+
+def _expanded(
+    lengths: Int64[np.ndarray, "list"],
+) -> tuple[Int64[np.ndarray, "line"], Int64[np.ndarray, "line"]]:
+    """Lists of these lengths, one after the other: the list of each line, and its place in it."""
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    return owner, np.arange(len(owner)) - (np.cumsum(lengths) - lengths)[owner]
+
+
+def _numbered(
+    *keys: Int64[np.ndarray, "_"],
+) -> tuple[Int64[np.ndarray, "distinct"], list[Int64[np.ndarray, "_"]]]:
+    """The distinct keys, in order of first use, and the number of each key among them."""
+    flat = np.concatenate(keys)
+    distinct, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order))
+    borders = np.cumsum([len(some) for some in keys])[:-1]
+    return distinct[order], np.split(number[inverse], borders)
 
 
 def plan(pairs: Sequence[TokenPair], scores: Sequence[str], vocabulary: Vocabulary) -> Plan:
@@ -163,72 +283,127 @@ def plan(pairs: Sequence[TokenPair], scores: Sequence[str], vocabulary: Vocabula
         scores: names of score columns.
         vocabulary: for the id of ``<mask>``.
     """
+    # Who asks for what: numbers of pairs.
+    every, nobody = np.arange(len(pairs)), np.arange(0)
+    indel = np.array([pair.alt is not None for pair in pairs], bool)
+    snv = np.array([pair.snv is not None for pair in pairs], bool)
     wants = set(scores)
-    needs_token = any(name.endswith("_token") for name in wants)
-    needs_pool = bool(wants & {"cosine_distance", "l1", "l2", "dot"})
-    needs_likelihood = "pll_delta" in wants
-    needs_whole = needs_token or needs_pool or needs_likelihood
+    wants_pool = bool(wants & {"cosine_distance", "l1", "l2", "dot"})
+    wants_likelihood = "pll_delta" in wants
+    ask_llr = every if "llr" in wants else nobody
+    ask_entropy = every if "entropy" in wants else nobody
+    ask_bases = every[snv] if "llr_marginal" in wants else nobody
+    ask_unmasked = every[~indel] if "llr_unmasked" in wants else nobody
+    ask_hidden = every if any(name.endswith("_token") for name in wants) else nobody
+    ask_whole = every if wants_pool or wants_likelihood else nobody
 
-    numbers: dict[bytes, int] = {}
-    inputs: list[Int16[np.ndarray, "_"]] = []
-    log_probs, hidden = _Rows(), _Rows()
-    masked_ref, masked_alt, unmasked_ref, unmasked_alt = _Lines(), _Lines(), _Lines(), _Lines()
-    hidden_ref, hidden_alt = _Lines(), _Lines()
-    first_masked, ref_pass, alt_pass = (np.full(len(pairs), -1, np.int64) for _ in range(3))
+    sequences: dict[bytes, int] = {}
+    ids: list[Int16[np.ndarray, "_"]] = []
 
-    def number_of(ids: Int16[np.ndarray, "_"]) -> int:
-        number = numbers.setdefault(ids.tobytes(), len(inputs))
-        if number == len(inputs):
-            inputs.append(ids)
+    def number_of(tokens: Tokens) -> int:
+        number = sequences.setdefault(tokens.content, len(ids))
+        if number == len(ids):
+            ids.append(tokens.ids)
         return number
 
-    def masked(tokens: Tokens, changed: range) -> int:
-        ids = tokens.ids.copy()
-        ids[changed.start : changed.stop] = vocabulary.mask
-        return number_of(ids)
+    ref = _Side.of(
+        [number_of(pair.ref) for pair in pairs],
+        [pair.ref_changed for pair in pairs],
+        [pair.ref_ids for pair in pairs],
+    )
+    alt = _Side.of(
+        [number_of(pair.alt or pair.ref) for pair in pairs],
+        [pair.alt_changed for pair in pairs],
+        [pair.alt_ids for pair in pairs],
+    )
 
-    for i, pair in enumerate(pairs):
-        ref_ids = pair.ref.ids[pair.ref_changed.start : pair.ref_changed.stop].tolist()
-        alt_ids = pair.alt.ids[pair.alt_changed.start : pair.alt_changed.stop].tolist()
-        if wants & {"llr", "entropy"} or ("llr_marginal" in wants and pair.snv):
-            rows = log_probs.ask(masked(pair.ref, pair.ref_changed), pair.ref_changed)
-            first_masked[i] = rows[0]
-            if "llr" in wants:
-                masked_ref.add(i, rows, ref_ids)
-                if not pair.is_substitution:
-                    rows = log_probs.ask(masked(pair.alt, pair.alt_changed), pair.alt_changed)
-                masked_alt.add(i, rows, alt_ids)
-        if needs_whole or ("llr_unmasked" in wants and pair.is_substitution):
-            ref_pass[i] = number_of(pair.ref.ids)
-        if "llr_unmasked" in wants and pair.is_substitution:
-            rows = log_probs.ask(int(ref_pass[i]), pair.ref_changed)
-            unmasked_ref.add(i, rows, ref_ids)
-            unmasked_alt.add(i, rows, alt_ids)
-        if needs_whole:
-            alt_pass[i] = number_of(pair.alt.ids)
-        if needs_token:
-            hidden_ref.add(i, hidden.ask(int(ref_pass[i]), pair.ref_changed), ref_ids)
-            hidden_alt.add(i, hidden.ask(int(alt_pass[i]), pair.alt_changed), alt_ids)
+    # A pass reads a sequence, with a text in place of its ids from some token on: nothing, masks,
+    # or a substitution's ALT.
+    texts: dict[tuple[int, ...], int] = {(): 0}
+    alt_text = [0 if p.alt else texts.setdefault(p.alt_ids, len(texts)) for p in pairs]
+    masks = np.zeros(1 + max(ref.length.max(initial=0), alt.length.max(initial=0)), np.int64)
+    for length in np.union1d(ref.length, alt.length).tolist():
+        masks[length] = texts.setdefault((vocabulary.mask,) * length, len(texts))
 
-    whole = np.zeros(len(inputs), bool)
-    if needs_whole:
-        whole[ref_pass] = whole[alt_pass] = True
+    def reading(
+        side: _Side, asking: Int64[np.ndarray, "chosen"], text: Int64[np.ndarray, "pair"]
+    ) -> Int64[np.ndarray, "chosen"]:
+        start = np.where(text[asking] == 0, 0, side.start[asking])
+        key: Int64[np.ndarray, "chosen"] = _row(side.sequence[asking], start) << _TEXT_BITS
+        key |= text[asking]
+        return key
+
+    asking = (
+        np.union1d(np.union1d(ask_llr, ask_entropy), ask_bases),
+        ask_llr[indel[ask_llr]],
+        np.union1d(np.union1d(ask_unmasked, ask_hidden), ask_whole),
+        np.union1d(ask_hidden, ask_whole),
+    )
+    distinct, numbers = _numbered(
+        reading(ref, asking[0], masks[ref.length]),
+        reading(alt, asking[1], masks[alt.length]),
+        reading(ref, asking[2], np.zeros_like(every)),
+        reading(alt, asking[3], np.array(alt_text, np.int64)),
+    )
+
+    def by_pair(
+        who: Int64[np.ndarray, "chosen"], places: Int64[np.ndarray, "chosen"]
+    ) -> Int64[np.ndarray, "pair"]:
+        of_pair = np.full(len(pairs), -1)
+        of_pair[who] = places
+        return of_pair
+
+    masked_ref, masked_alt, ref_pass, alt_pass = map(by_pair, asking, numbers)
+    masked_alt = np.where(indel, masked_alt, masked_ref)
+
+    sequence, start = _pass_and_token(distinct >> _TEXT_BITS).T
+    text = distinct & ((1 << _TEXT_BITS) - 1)
+    length, offset, flat = _flat(list(texts))
+    owner, within = _expanded(length[text])
+    edits = np.stack((owner, start[owner] + within, flat[offset[text][owner] + within]), axis=1)
+
+    lines = (
+        ref.lines(ask_llr, masked_ref),
+        alt.lines(ask_llr, masked_alt),
+        ref.lines(ask_unmasked, ref_pass),
+        alt.lines(ask_unmasked, ref_pass),
+    )
+    first_row = _row(masked_ref, ref.start)
+    rows, (entropy_row, base_row, *line_rows) = _numbered(
+        first_row[ask_entropy], first_row[ask_bases], *(some.row for some in lines)
+    )
+    borders = np.cumsum([0, *(len(some.pair) for some in lines)]).tolist()
+    asked = [
+        Asked(some.pair, np.arange(begin, end))
+        for some, (begin, end) in zip(lines, pairwise(borders), strict=True)
+    ]
+    entropy, (of_entropy,) = _numbered(entropy_row)
+    bases, (of_bases,) = _numbered(base_row)
+    hidden_lines = ref.lines(ask_hidden, ref_pass), alt.lines(ask_hidden, alt_pass)
+    hidden, of_hidden = _numbered(*(some.row for some in hidden_lines))
+    whole, of_whole = _numbered(ref_pass[ask_whole], alt_pass[ask_whole])
+    tokens = np.concatenate(line_rows), np.concatenate([some.ids for some in lines])
+
     questions = Questions(
-        tuple(inputs),
-        log_probs.array(),
-        hidden.array(),
-        likelihood=whole & needs_likelihood,
-        pooled=whole & needs_pool,
+        Inputs(tuple(ids), sequence, edits),
+        _pass_and_token(rows),
+        np.stack(tokens, axis=1),
+        bases=bases,
+        entropy=entropy,
+        hidden=_pass_and_token(hidden),
+        likelihood=whole if wants_likelihood else nobody,
+        pooled=whole if wants_pool else nobody,
     )
     return Plan(
         questions,
-        masked_ref.asked(),
-        masked_alt.asked(),
-        unmasked_ref.asked(),
-        unmasked_alt.asked(),
-        hidden_ref.asked(),
-        hidden_alt.asked(),
-        first_masked,
-        ref_pass,
-        alt_pass,
+        masked_ref=asked[0],
+        masked_alt=asked[1],
+        unmasked_ref=asked[2],
+        unmasked_alt=asked[3],
+        hidden_ref=Asked(hidden_lines[0].pair, of_hidden[0]),
+        hidden_alt=Asked(hidden_lines[1].pair, of_hidden[1]),
+        bases=by_pair(ask_bases, of_bases),
+        entropy=by_pair(ask_entropy, of_entropy),
+        ref_whole=by_pair(ask_whole, of_whole[0]),
+        alt_whole=by_pair(ask_whole, of_whole[1]),
     )

@@ -25,6 +25,7 @@ class Status(StrEnum):
     ALLELE_TOO_LONG = "allele_too_long"
     SAME_AS_REF = "same_as_ref"
     NUMERICAL_FAILURE = "numerical_failure"
+    NOT_IN_CACHE = "not_in_cache"
 
 
 STATUS_MEANING: Mapping[Status, str] = {
@@ -43,6 +44,7 @@ STATUS_MEANING: Mapping[Status, str] = {
     Status.ALLELE_TOO_LONG: "more bases change than --max-allele-bases allows",
     Status.SAME_AS_REF: "ALT equals REF",
     Status.NUMERICAL_FAILURE: "the model gave NaN or infinity",
+    Status.NOT_IN_CACHE: "--model none was asked for, and the cache has no score of this allele",
 }
 
 
@@ -162,6 +164,19 @@ def score_schema(names: Sequence[str], with_sd: bool) -> tuple[Column, ...]:
     spread = [sd_column(name) for name in names] if with_sd else []
     return (*ALLELES, *scores, *spread, FRAMESHIFTED)
 
+
+# What identifies a score beside its fingerprint: the minimal allele and the bases of its windows.
+KNOWN_KEY = pl.Schema(
+    {
+        # The spelling of GRCh38's chromosomes by UCSC; other contigs as the input spells them.
+        "chrom": pl.String(),
+        # 0-based place of the first changed base.
+        "start": pl.Int64(),
+        "ref": pl.String(),
+        "alt": pl.String(),
+        "windows": pl.UInt64(),
+    }
+)
 
 # What a label source says of one allele. Beside these, a LABELS table may have Float64 columns of
 # any other name: features of the source (AF, phyloP, CADD) that serve as baselines.

@@ -8,77 +8,55 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
-from scipy.special import logsumexp
 
 from ntvep.passes import Answers, Asked, Plan, TokenPair
-from ntvep.tokens import Vocabulary
 
 
-def summed_log_prob(
-    log_probs: Float32[np.ndarray, "query vocab"], asked: Asked, pairs: int
+def summed(
+    log_probs: Float32[np.ndarray, "query"], asked: Asked, pairs: int
 ) -> Float64[np.ndarray, "pair"]:
     """Sum over each pair's changed tokens of log P(token), nats. A pair that asked none gets 0."""
-    sums = np.zeros(pairs)
-    np.add.at(sums, asked.pair, log_probs[asked.row, asked.token].astype(np.float64))
-    return sums
+    sums = np.bincount(asked.pair, weights=log_probs[asked.place], minlength=pairs)
+    # Of no weights at all numpy makes whole numbers.
+    return sums.astype(np.float64, copy=False)
 
 
 def llr(
-    log_probs: Float32[np.ndarray, "query vocab"], alt: Asked, ref: Asked, pairs: int
+    log_probs: Float32[np.ndarray, "query"], alt: Asked, ref: Asked, pairs: int
 ) -> Float64[np.ndarray, "pair"]:
     """Log P(ALT tokens) - log P(REF tokens), nats; negative = ALT less likely than REF.
 
-    With masked rows the masked-marginal score, with rows of the unmasked REF window the
+    With masked tokens the masked-marginal score, with those of the unmasked REF window the
     wild-type-marginal score (Meier et al., NeurIPS 2021).
     """
-    difference: Float64[np.ndarray, "pair"] = summed_log_prob(log_probs, alt, pairs)
-    difference -= summed_log_prob(log_probs, ref, pairs)
+    difference: Float64[np.ndarray, "pair"] = summed(log_probs, alt, pairs)
+    difference -= summed(log_probs, ref, pairs)
     return difference
 
 
 def llr_marginal(
-    log_probs: Float32[np.ndarray, "snv vocab"],
-    snvs: Int64[np.ndarray, "snv 3"],
-    vocabulary: Vocabulary,
+    bases: Float64[np.ndarray, "snv 6 4"], snvs: Int64[np.ndarray, "snv 3"]
 ) -> Float64[np.ndarray, "snv"]:
     """Per SNV, log P(ALT base) - log P(REF base) at its place in the masked 6-mer, nats.
 
     P(base) is the sum of P(6-mer) over the 1,024 6-mers that have the base at that place.
 
     Args:
-        log_probs: of each SNV's masked token.
+        bases: log P(base at offset) at each SNV's masked token.
         snvs: offset of the changed base in its 6-mer, REF base, ALT base (A 0, C 1, G 2, T 3).
-        vocabulary: which ids have a base at an offset.
     """
     offset, ref, alt = snvs.T
-    of_alt, of_ref = (
-        logsumexp(
-            np.take_along_axis(log_probs, vocabulary.with_base[offset, base], axis=1).astype(
-                np.float64
-            ),
-            axis=1,
-        )
-        for base in (alt, ref)
-    )
-    difference: Float64[np.ndarray, "snv"] = of_alt - of_ref
+    number = np.arange(len(snvs))
+    difference: Float64[np.ndarray, "snv"] = bases[number, offset, alt] - bases[number, offset, ref]
     return difference
-
-
-def entropy(log_probs: Float32[np.ndarray, "query vocab"]) -> Float64[np.ndarray, "query"]:
-    """Entropy of each row, nats, over the whole vocabulary."""
-    logs = log_probs.astype(np.float64)
-    # p ln p -> 0 as p -> 0; -inf arises only where the model rules a token out entirely.
-    terms = np.exp(logs) * np.where(np.isneginf(logs), 0.0, logs)
-    nats: Float64[np.ndarray, "query"] = np.negative(terms.sum(axis=1))
-    return nats
 
 
 def mean_rows(
     hidden: Float64[np.ndarray, "query dim"], asked: Asked, pairs: int
 ) -> Float64[np.ndarray, "pair dim"]:
-    """Mean of each pair's hidden states."""
-    sums = np.zeros((pairs, hidden.shape[1]))
-    np.add.at(sums, asked.pair, hidden[asked.row])
+    """Mean of each pair's hidden states. The lines of ``asked`` are in the order of the pairs."""
+    first = np.searchsorted(asked.pair, np.arange(pairs))
+    sums = np.add.reduceat(hidden[asked.place], first, axis=0)
     means: Float64[np.ndarray, "pair dim"] = (
         sums / np.bincount(asked.pair, minlength=pairs)[:, None]
     )
@@ -121,32 +99,27 @@ def defined(name: str, pairs: Sequence[TokenPair]) -> Bool[np.ndarray, "pair"]:
 
 
 def score(
-    pairs: Sequence[TokenPair],
-    names: Sequence[str],
-    plan: Plan,
-    answers: Answers,
-    vocabulary: Vocabulary,
+    pairs: Sequence[TokenPair], names: Sequence[str], plan: Plan, answers: Answers
 ) -> dict[str, Float64[np.ndarray, "pair"]]:
     """Every asked score of every pair; NaN where a score has no definition."""
     n, wants = len(pairs), set(names)
     values: dict[str, Float64[np.ndarray, "pair"]] = {}
     if "llr" in wants:
-        values["llr"] = llr(answers.log_probs, plan.masked_alt, plan.masked_ref, n)
+        values["llr"] = llr(answers.tokens, plan.masked_alt, plan.masked_ref, n)
     if "llr_unmasked" in wants:
-        values["llr_unmasked"] = llr(answers.log_probs, plan.unmasked_alt, plan.unmasked_ref, n)
+        values["llr_unmasked"] = llr(answers.tokens, plan.unmasked_alt, plan.unmasked_ref, n)
     if "llr_marginal" in wants:
         is_snv = defined("llr_marginal", pairs)
         snvs = np.array([pair.snv for pair in pairs if pair.snv], np.int64).reshape(-1, 3)
-        rows = answers.log_probs[plan.first_masked[is_snv]]
         values["llr_marginal"] = np.full(n, np.nan)
-        values["llr_marginal"][is_snv] = llr_marginal(rows, snvs, vocabulary)
+        values["llr_marginal"][is_snv] = llr_marginal(answers.bases[plan.bases[is_snv]], snvs)
     if "entropy" in wants:
-        rows, place = np.unique(plan.first_masked, return_inverse=True)
-        values["entropy"] = entropy(answers.log_probs[rows])[place]
+        values["entropy"] = answers.entropy[plan.entropy]
     if "pll_delta" in wants:
-        values["pll_delta"] = answers.likelihood[plan.alt_pass] - answers.likelihood[plan.ref_pass]
+        of_pass = answers.likelihood
+        values["pll_delta"] = of_pass[plan.alt_whole] - of_pass[plan.ref_whole]
     if wants & {"cosine_distance", "l1", "l2", "dot"}:
-        values |= distances(answers.pooled[plan.ref_pass], answers.pooled[plan.alt_pass])
+        values |= distances(answers.pooled[plan.ref_whole], answers.pooled[plan.alt_whole])
     if any(name.endswith("_token") for name in wants):
         ref = mean_rows(answers.hidden, plan.hidden_ref, n)
         alt = mean_rows(answers.hidden, plan.hidden_alt, n)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ntvep.errors import ConfigError
-from ntvep.schema import SCORE_NAMES, Column, score_schema
+from ntvep.schema import SCORE_NAMES, Column, score_schema, sd_column
 from ntvep.windows import K
 
 
@@ -86,6 +86,12 @@ class Settings:
     def with_sd(self) -> bool:
         """Whether the spread between views is worth its columns: between two strands it is not."""
         return self.views > 2
+
+    @property
+    def score_columns(self) -> tuple[str, ...]:
+        """Names of the scores and, where they are worth it, of their spreads."""
+        spread = [sd_column(name).name for name in self.scores] if self.with_sd else []
+        return (*self.scores, *spread)
 
     @property
     def columns(self) -> tuple[Column, ...]:

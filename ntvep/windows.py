@@ -6,6 +6,7 @@ The only place for coordinate arithmetic. ``pos`` is 1-based (VCF); ``start`` an
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,29 +14,30 @@ from ntvep import dna
 from ntvep.dna import Dna
 
 K = 6
+# Bases that are tokenised at once: about a window.
+_BLOCK = K * 1024
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """A stretch of a contig for which the reference has sequence: 0-based, half-open."""
 
     start: int
     stop: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Edit:
     """An allele in its minimal form.
 
     Attributes:
         start: 0-based place of the first changed base; for an insertion, the base it precedes.
-        ref: reference bases that go; empty for an insertion.
-        alt: bases that come; empty for a deletion.
+        ref: codes of the reference bases that go; empty for an insertion.
+        alt: codes of the bases that come; empty for a deletion.
     """
 
     start: int
-    ref: Dna
-    alt: Dna
+    ref: bytes
+    alt: bytes
 
     @property
     def stop(self) -> int:
@@ -46,23 +48,6 @@ class Edit:
     def is_substitution(self) -> bool:
         """SNV or MNV: as many bases come as go."""
         return len(self.ref) == len(self.alt)
-
-
-@dataclass(frozen=True)
-class WindowPair:
-    """REF and ALT sequence of one window on the forward strand.
-
-    Attributes:
-        start, stop: where the REF window lies on the contig; whole 6-mers of the grid.
-        offset: place of the first changed base in both sequences.
-        ref, alt: the sequences. They are of one length, unless the contig ends.
-    """
-
-    start: int
-    stop: int
-    offset: int
-    ref: Dna
-    alt: Dna
 
 
 def zero_based(pos: int, ref: str) -> Span:
@@ -79,7 +64,7 @@ def trim(pos: int, ref: str, alt: str) -> Edit:
         alt: one ALT, likewise.
     """
     if len(ref) == 1 == len(alt):
-        return Edit(pos - 1, dna.encode(ref), dna.encode(alt))
+        return Edit(pos - 1, dna.codes(ref), dna.codes(alt))
     r, a = ref.upper(), alt.upper()
     end = 0
     while end < min(len(r), len(a)) and r[-1 - end] == a[-1 - end]:
@@ -88,7 +73,7 @@ def trim(pos: int, ref: str, alt: str) -> Edit:
     begin = 0
     while begin < min(len(r), len(a)) and r[begin] == a[begin]:
         begin += 1
-    return Edit(pos - 1 + begin, dna.encode(r[begin:]), dna.encode(a[begin:]))
+    return Edit(pos - 1 + begin, dna.codes(r[begin:]), dna.codes(a[begin:]))
 
 
 def place(p: int, phase: int, n_tokens: int, span: Span) -> Span | None:
@@ -106,25 +91,46 @@ def place(p: int, phase: int, n_tokens: int, span: Span) -> Span | None:
     Returns:
         The window, or None where not one whole 6-mer fits.
     """
-    # The grid is that of the genome also where only a slice of the contig is there.
-    first = max(phase, span.start + (phase - span.start) % K)
-    n = min(n_tokens, (span.stop - first) // K)
+    grid = _grid(phase, span)
+    n = min(n_tokens, (grid.stop - grid.start) // K)
     if n <= 0:
         return None
-    last = first + (span.stop - first - K * n) // K * K
+    last = grid.stop - K * n
     wanted = phase + K * ((p - phase) // K - n_tokens // 2)
-    start = min(max(wanted, first), last)
+    start = min(max(wanted, grid.start), last)
     return Span(start, start + K * n)
 
 
-def cut(
-    edit: Edit, window: Span, span: Span, fetch: Callable[[int, int], Dna]
-) -> WindowPair | None:
-    """Cut the REF and the ALT sequence of a window.
+def _grid(phase: int, span: Span) -> Span:
+    """The whole 6-mers of a phase that a span holds; the grid is the genome's also in a slice."""
+    first = max(phase, span.start + (phase - span.start) % K)
+    return Span(first, first + max(0, span.stop - first) // K * K)
 
-    The ALT window begins where the REF window begins and has as many bases: a deletion pulls in
-    reference bases on the right, an insertion pushes some out. Where the contig has none left to
-    pull in, it is shorter.
+
+def blocks(window: Span, span: Span) -> list[Span]:
+    """Stretches of a window's grid that hold it together; neighbouring windows share them."""
+    phase = window.start % K
+    grid = _grid(phase, span)
+    first, last = (window.start - phase) // _BLOCK, (window.stop - 1 - phase) // _BLOCK
+    starts = range(phase + first * _BLOCK, phase + (last + 1) * _BLOCK, _BLOCK)
+    return [Span(max(start, grid.start), min(start + _BLOCK, grid.stop)) for start in starts]
+
+
+def holds(window: Span, edit: Edit) -> bool:
+    """Whether every changed base lies inside the window, in REF and in ALT."""
+    if not window.start <= edit.start < window.stop:
+        return False
+    return edit.start + max(len(edit.ref), len(edit.alt)) <= window.stop
+
+
+def alt_window(
+    edit: Edit, window: Span, span: Span, fetch: Callable[[int, int], Dna]
+) -> Dna | None:
+    """The ALT sequence of a window that holds the change, on the forward strand.
+
+    It begins where the REF window begins and has as many bases: a deletion pulls in reference
+    bases on the right, an insertion pushes some out. Where the contig has none left to pull in, it
+    is shorter.
 
     Args:
         edit: the change.
@@ -133,35 +139,29 @@ def cut(
         fetch: ``fetch(start, stop)`` gives the reference bases.
 
     Returns:
-        The pair, or None where a changed base lies outside either sequence.
+        The sequence, or None where it has no base at the place of the change.
     """
-    length = window.stop - window.start
-    offset = edit.start - window.start
-    if offset < 0 or edit.start >= window.stop or edit.stop > window.stop:
-        return None
-    if offset + len(edit.alt) > length:
-        return None
+    length, offset = window.stop - window.start, edit.start - window.start
     behind = min(length - offset - len(edit.alt), span.stop - edit.stop)
-    bases = fetch(window.start, max(window.stop, edit.stop + behind))
-    alt = np.concatenate((bases[:offset], edit.alt, bases[edit.stop - window.start :][:behind]))
-    # An empty ALT side is the token that holds p: there must be a base at p.
-    if offset >= len(alt):
+    if len(edit.alt) + behind == 0:
         return None
-    return WindowPair(window.start, window.stop, offset, bases[:length], alt)
+    # An insertion near the end can push out so much that the fetched stretch ends before it.
+    bases = fetch(window.start, max(window.stop, edit.stop + behind))
+    kept = bases[edit.stop - window.start :][:behind]
+    return np.concatenate((bases[:offset], np.frombuffer(edit.alt, np.uint8), kept))
 
 
-def changed_bases(pair: WindowPair, edit: Edit, reverse: bool) -> tuple[Span, Span]:
-    """Where the change lies in the REF and in the ALT sequence, on either strand.
+def changed_bases(start: int, changed: bytes, length: int, reverse: bool) -> Span:
+    """Where one side of a change lies in its sequence, on either strand.
 
-    An empty side takes the one base at the place of the change.
+    Args:
+        start: place of the first changed base on the forward strand.
+        changed: the bases of that side; an empty side takes the one base at ``start``.
+        length: of the sequence.
+        reverse: whether the sequence is read as its reverse complement.
     """
-    sides = []
-    for sequence, changed in ((pair.ref, edit.ref), (pair.alt, edit.alt)):
-        start, stop = pair.offset, pair.offset + max(1, len(changed))
-        if reverse:
-            start, stop = len(sequence) - stop, len(sequence) - start
-        sides.append(Span(start, stop))
-    return sides[0], sides[1]
+    stop = start + (len(changed) or 1)
+    return Span(length - stop, length - start) if reverse else Span(start, stop)
 
 
 def shorten(window: Span, p: int) -> Span:

@@ -14,7 +14,6 @@ from ntvep.model.engine import Engine
 from ntvep.model.load import read_checkpoint
 from ntvep.passes import plan
 from ntvep.schema import SCORE_NAMES
-from ntvep.windows import WindowPair
 
 
 @pytest.mark.parametrize("kind", ["v1", "v2"])
@@ -33,12 +32,12 @@ def test_scores_equal_the_reference(shared, kind):
         theirs = dict(zip(meta["score_columns"], golden[i], strict=True))
         edit = windows.trim(variant["pos0"] + 1, variant["ref"], variant["alt"])
         sequences = (dna.encode(variant[side]) for side in ("ref_seq", "alt_seq"))
-        window = WindowPair(0, len(variant["ref_seq"]), edit.start, *sequences)
-        ref = tokens.tokenize(window.ref, vocabulary)
-        pair = token_pair(edit, window, False, ref, vocabulary)
+        ref, alt = (tokens.tokenize(sequence, vocabulary) for sequence in sequences)
+        alt = None if edit.is_substitution else alt
+        pair = token_pair(edit, edit.start, ref, alt, False, vocabulary)
         planned = plan([pair], SCORE_NAMES, vocabulary)
-        answers = Engine(model).answer(planned.questions)
-        ours = scoring.score([pair], SCORE_NAMES, planned, answers, vocabulary)
+        answers = Engine(model, vocabulary).answer(planned.questions)
+        ours = scoring.score([pair], SCORE_NAMES, planned, answers)
         found = {name: float(values[0]) for name, values in ours.items()}
 
         joint = "mllr_joint" if edit.is_substitution else "mllr_two_ctx"

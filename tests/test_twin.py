@@ -10,7 +10,7 @@ from ntvep import tokens
 from ntvep.model.engine import Engine
 from ntvep.model.load import read_checkpoint
 from ntvep.model.reference import load_reference, load_tokenizer
-from ntvep.pipeline import score_alleles
+from ntvep.pipeline import Setup, score_alleles
 from ntvep.settings import Settings
 from tests.conftest import ROOT
 from tests.slow_twin import Twin
@@ -137,9 +137,10 @@ def test_fast_path_equals_the_slow_twin(folder, whose, tolerance, views, n, laye
         pool=pool,
         max_allele_bases=8,
     )
-    engine = Engine(ours, layer=layer, pool_cls=pool == "mean_cls", batch_size=16)
     vocabulary = tokens.vocabulary(checkpoint.tokens)
-    found = score_alleles(alleles(*rows), Genome(genome), engine, vocabulary, settings).scores
+    engine = Engine(ours, vocabulary, layer=layer, pool_cls=pool == "mean_cls", batch_size=16)
+    setup = Setup(Genome(genome), engine, vocabulary, settings)
+    found = score_alleles(alleles(*rows), setup).scores
     statuses = set()
     for row, fast in zip(rows, found.iter_rows(named=True), strict=True):
         slow = twin.score(*row)

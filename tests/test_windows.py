@@ -1,6 +1,5 @@
 """Windows: the numbers here are worked out by hand from docs/scores.md."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,55 +87,62 @@ def genome(text):
 
 
 def cut(text, edit, window):
-    pair = windows.cut(edit, window, Span(0, len(text)), genome(text))
-    return pair and (pair.offset, dna.decode(pair.ref), dna.decode(pair.alt))
+    """Place of the change, REF and ALT sequence; None if the window does not hold the change."""
+    if not windows.holds(window, edit):
+        return None
+    alt = windows.alt_window(edit, window, Span(0, len(text)), genome(text))
+    return alt if alt is None else (text[window.start : window.stop], dna.decode(alt))
+
+
+def edit(start, ref, alt):
+    return Edit(start, dna.codes(ref), dna.codes(alt))
 
 
 TEXT = "AAACCCGGGTTTACGTACGTAC"
-NONE, ONE = np.empty(0, np.uint8), dna.encode("G")
 
 
 def test_cut_snv():
-    assert cut(TEXT, Edit(7, dna.encode("G"), dna.encode("T")), Span(6, 12)) == (
-        1,
-        "GGGTTT",
-        "GTGTTT",
-    )
+    assert cut(TEXT, edit(7, "G", "T"), Span(6, 12)) == ("GGGTTT", "GTGTTT")
 
 
 def test_cut_deletion_pulls_in_bases_from_the_right():
-    assert cut(TEXT, Edit(7, dna.encode("GG"), NONE), Span(6, 12)) == (1, "GGGTTT", "GTTTAC")
+    assert cut(TEXT, edit(7, "GG", ""), Span(6, 12)) == ("GGGTTT", "GTTTAC")
 
 
 def test_cut_insertion_pushes_bases_out():
-    assert cut(TEXT, Edit(7, NONE, dna.encode("AA")), Span(6, 12)) == (1, "GGGTTT", "GAAGGT")
+    assert cut(TEXT, edit(7, "", "AA"), Span(6, 12)) == ("GGGTTT", "GAAGGT")
 
 
 def test_cut_deletion_at_the_contigs_end_is_shorter():
-    assert cut(TEXT[:14], Edit(7, dna.encode("GGTT"), NONE), Span(6, 12)) == (
-        1,
-        "GGGTTT",
-        "GTAC"[:4],
-    )
+    assert cut(TEXT[:14], edit(7, "GGTT", ""), Span(6, 12)) == ("GGGTTT", "GTAC")
 
 
 @pytest.mark.parametrize(
-    "edit",
-    [
-        Edit(5, ONE, NONE),
-        Edit(12, ONE, NONE),
-        Edit(11, dna.encode("TA"), NONE),
-        Edit(11, NONE, dna.encode("CC")),
-    ],
+    "change",
+    [(5, "G", ""), (12, "G", ""), (11, "TA", ""), (11, "", "CC")],
     ids=["before", "behind", "deletion beyond", "insertion beyond"],
 )
-def test_cut_refuses_a_change_outside(edit):
-    assert cut(TEXT, edit, Span(6, 12)) is None
+def test_cut_refuses_a_change_outside(change):
+    assert cut(TEXT, edit(*change), Span(6, 12)) is None
 
 
 def test_cut_refuses_a_deletion_up_to_the_contigs_end():
     """ALT has no base at p, so no token of ALT holds the change."""
-    assert cut(TEXT[:12], Edit(10, dna.encode("TT"), NONE), Span(6, 12)) is None
+    assert cut(TEXT[:12], edit(10, "TT", ""), Span(6, 12)) is None
+
+
+@pytest.mark.parametrize(
+    ("start", "changed", "reverse", "expected"),
+    [
+        (7, "ACG", False, Span(7, 10)),
+        (7, "", False, Span(7, 8)),
+        # Of 20 bases, 7 to 9 read from the other end are 10 to 12.
+        (7, "ACG", True, Span(10, 13)),
+        (7, "", True, Span(12, 13)),
+    ],
+)
+def test_changed_bases(start, changed, reverse, expected):
+    assert windows.changed_bases(start, dna.codes(changed), 20, reverse) == expected
 
 
 @pytest.mark.parametrize(

@@ -31,17 +31,26 @@ class Unigram:
 
     def answer(self, questions: Questions, on_passes=None) -> Answers:
         """One pass after the other."""
-        self.passes += [ids.tobytes() for ids in questions.inputs]
-        likelihood = [self.log_probs[ids[1:]].sum() for ids in questions.inputs]
-        pooled = [self.embeddings[ids[1:]].mean(axis=0) for ids in questions.inputs]
-        hidden = [self.embeddings[questions.inputs[p][t]] for p, t in questions.hidden]
+        asked = questions
+        inputs = [asked.inputs.rows(np.array([i]))[0] for i in range(len(asked.inputs))]
+        self.passes += [ids.tobytes() for ids in inputs]
+        p = np.exp(self.log_probs)
+        of_bases = np.log(
+            [[p[VOCABULARY.with_base[o, b]].sum() for b in range(4)] for o in range(6)]
+        )
+        hidden = [self.embeddings[inputs[i][t]] for i, t in asked.hidden]
+        likelihood = [self.log_probs[inputs[i][1:]].sum() for i in asked.likelihood]
+        pooled = [self.embeddings[inputs[i][1:]].mean(axis=0) for i in asked.pooled]
         if on_passes:
-            on_passes(len(questions.inputs))
+            on_passes(len(inputs))
+        dim = self.embeddings.shape[1]
         return Answers(
-            np.tile(self.log_probs.astype(np.float32), (len(questions.log_probs), 1)),
-            np.array(hidden, np.float64).reshape(-1, self.embeddings.shape[1]),
+            self.log_probs[asked.tokens[:, 1]].astype(np.float32),
+            np.tile(of_bases, (len(asked.bases), 1, 1)),
+            np.full(len(asked.entropy), -np.sum(p * self.log_probs)),
+            np.array(hidden, np.float64).reshape(-1, dim),
             np.array(likelihood, np.float64),
-            np.array(pooled, np.float64),
+            np.array(pooled, np.float64).reshape(-1, dim),
         )
 
 

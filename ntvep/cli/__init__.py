@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from ntvep.cli import chunks, compare, doctor, models, scoring
+from ntvep.cli import cache, chunks, compare, doctor, models, scoring
 from ntvep.errors import NtvepError
 
 # torch raises a plain RuntimeError when the machine's memory is at an end.
@@ -30,6 +30,7 @@ app = typer.Typer(
 for _commands in (scoring, chunks, compare, doctor):
     app.add_typer(_commands.app)
 app.add_typer(models.app, name="model")
+app.add_typer(cache.app, name="cache")
 
 
 class _Interrupted(BaseException):

@@ -35,6 +35,33 @@ MismatchLimit = Annotated[
     float,
     typer.Option(help="Share of REF disagreements that stops the run as a wrong build; 1: never."),
 ]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Folder, hub id that has been fetched, `demo`, or `none`: only known scores.",
+    ),
+]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help=".vcf, .vcf.gz, .bcf, .parquet, or - for stdout.")
+]
+Table = Annotated[Path | None, typer.Option(help="Also write SCORES as Parquet.")]
+Scores = Annotated[str, typer.Option(help="all, or names joined by commas.")]
+Layer = Annotated[str, typer.Option(help="Layer of the embeddings: last, or 0, 1, ...")]
+PoolName = Annotated[Literal["mean", "mean_cls"], typer.Option(help="What an embedding averages.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Precision = Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")]
+BatchSize = Annotated[str, typer.Option(help="Passes in a batch, or auto.")]
+Threads = Annotated[
+    int | None, typer.Option(help="CPU threads of the model.", show_default="torch's choice")
+]
+Cache = Annotated[
+    Path | None, typer.Option(help="Folder of known scores: read, and given the new ones.")
+]
+Fingerprint = Annotated[
+    str | None, typer.Option(help="Which scores of the cache to read with --model none.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]

@@ -1,19 +1,32 @@
 """``ntvep score`` and ``ntvep variants``."""
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ntvep.cli.options import (
+    BatchSize,
+    Cache,
+    Device,
+    Fingerprint,
     Force,
     Input,
+    Layer,
     MaxAlleleBases,
     MaxNFraction,
     MismatchLimit,
+    Model,
     OnBadRecord,
+    Output,
+    PoolName,
+    Precision,
     Quiet,
     Reference,
+    Scores,
+    Table,
+    Threads,
     Verbose,
     Views,
     WindowTokens,
@@ -27,6 +40,9 @@ from ntvep.settings import (
     Settings,
 )
 
+if TYPE_CHECKING:
+    from ntvep.commands.score import Options
+
 app = typer.Typer()
 
 
@@ -37,34 +53,23 @@ app = typer.Typer()
     "--device cuda -o out.vcf.gz --table out.parquet`"
 )
 def score(
+    context: typer.Context,
     source: Input,
     reference: Reference,
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model", "-m", help="Checkpoint folder, hub id that has been fetched, or `demo`."
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help=".vcf, .vcf.gz, .bcf, .parquet, or - for stdout."),
-    ],
-    table: Annotated[Path | None, typer.Option(help="Also write SCORES as Parquet.")] = None,
+    model: Model,
+    output: Output,
+    table: Table = None,
     window_tokens: WindowTokens = None,
     views: Views = DEFAULT_VIEWS,
-    scores: Annotated[str, typer.Option(help="all, or names joined by commas.")] = "all",
-    layer: Annotated[
-        str, typer.Option(help="Layer of the embeddings: last, or 0, 1, ...")
-    ] = "last",
-    pool: Annotated[
-        Literal["mean", "mean_cls"], typer.Option(help="What an embedding averages.")
-    ] = "mean",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
-    batch_size: Annotated[str, typer.Option(help="Passes in a batch, or auto.")] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads of the model.", show_default="torch's choice")
-    ] = None,
+    scores: Scores = "all",
+    layer: Layer = "last",
+    pool: PoolName = "mean",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    batch_size: BatchSize = "auto",
+    threads: Threads = None,
+    cache: Cache = None,
+    fingerprint: Fingerprint = None,
     max_allele_bases: MaxAlleleBases = DEFAULT_MAX_ALLELE_BASES,
     max_n_fraction: MaxNFraction = DEFAULT_MAX_N_FRACTION,
     on_bad_record: OnBadRecord = "fail",
@@ -80,25 +85,10 @@ def score(
     verbose: Verbose = False,
 ) -> None:
     """Score every ALT allele of a VCF and write it back, annotated."""
-    from ntvep.commands.score import Options, parse_batch_size, score_file
+    from ntvep.commands.score import score_file
 
     set_up_log(quiet, verbose)
-    options = Options(
-        scores=scores,
-        window_tokens=window_tokens,
-        views=views,
-        layer=layer,
-        pool=pool,
-        device=device,
-        precision=precision,
-        batch_size=parse_batch_size(batch_size),
-        threads=threads,
-        max_allele_bases=max_allele_bases,
-        max_n_fraction=max_n_fraction,
-        on_bad_record=on_bad_record,
-        ref_mismatch_limit=ref_mismatch_limit,
-        refuse_annotated=refuse_annotated,
-    )
+    options = _options(context)
     score_file(
         source,
         reference,
@@ -109,6 +99,57 @@ def score(
         command=command_line(),
         force=force,
         strict=strict,
+        quiet=quiet,
+    )
+
+
+@app.command(
+    epilog="Example: `ntvep scan --region chr22:20100000-20100200 -r GRCh38.fa --model demo "
+    "--window-tokens 128 -o scan.vcf.gz`"
+)
+def scan(
+    context: typer.Context,
+    region: Annotated[
+        list[str], typer.Option(help="CONTIG:FIRST-LAST, 1-based; may be given several times.")
+    ],
+    reference: Reference,
+    model: Model,
+    output: Output,
+    deletions: Annotated[
+        bool, typer.Option("--deletions", help="Also every deletion of one base.")
+    ] = False,
+    table: Table = None,
+    window_tokens: WindowTokens = None,
+    views: Views = DEFAULT_VIEWS,
+    scores: Scores = "all",
+    layer: Layer = "last",
+    pool: PoolName = "mean",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    batch_size: BatchSize = "auto",
+    threads: Threads = None,
+    cache: Cache = None,
+    fingerprint: Fingerprint = None,
+    max_n_fraction: MaxNFraction = DEFAULT_MAX_N_FRACTION,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Score every SNV of a region."""
+    from ntvep.commands.scan import scan_regions
+
+    set_up_log(quiet, verbose)
+    options = _options(context)
+    scan_regions(
+        region,
+        reference,
+        model,
+        output,
+        deletions=deletions,
+        table=table,
+        options=options,
+        command=command_line(),
+        force=force,
         quiet=quiet,
     )
 
@@ -150,3 +191,11 @@ def variants(
         ref_mismatch_limit=ref_mismatch_limit,
         force=force,
     )
+
+
+def _options(context: typer.Context) -> "Options":
+    """Options of scoring, which have the names of the command's parameters."""
+    from ntvep.commands.score import Options, parse_batch_size
+
+    given = {f.name: context.params[f.name] for f in fields(Options) if f.name in context.params}
+    return Options(**given | {"batch_size": parse_batch_size(given["batch_size"])})

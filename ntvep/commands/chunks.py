@@ -143,7 +143,7 @@ def _joined(scored: Sequence[Path], command: str) -> tuple[Provenance, Summary]:
     contigs: dict[str, str] = {}
     for provenance, (_, text) in zip(provenances, read, strict=True):
         part = json.loads(text)
-        summary.add(part["statuses"], part["passes"])
+        summary.add(part["statuses"], part["passes"], part["known"])
         summary.seconds += part["seconds"]
         aliases |= part["contig_aliases"]
         contigs |= provenance.contigs

@@ -4,8 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,16 @@ from typing import Any
 import polars as pl
 
 from ntvep.commands.annotated import targets, writers
-from ntvep.commands.inputs import OnBadRecord, all_chunks, judge_assembly, opened_vcf
+from ntvep.commands.inputs import OnBadRecord, judge_assembly, opened_vcf
+from ntvep.commands.pace import Pace
 from ntvep.commands.summary import Summary
 from ntvep.errors import ConfigError, NumericalFailureError, UnscoredError
 from ntvep.io import vcf
+from ntvep.io.cache import Identity, ScoreCache, the_identity
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.outputs import refuse_overwriting, staged
-from ntvep.model.scorer import Scorer, load_scorer
-from ntvep.pipeline import Scored, score_alleles
+from ntvep.model.scorer import load_scorer
+from ntvep.pipeline import PAIRS_PER_PLAN, Scored, Setup, score_stream
 from ntvep.progress import progress
 from ntvep.provenance import Provenance, fingerprint
 from ntvep.schema import Status
@@ -28,12 +29,19 @@ from ntvep.settings import (
     DEFAULT_MAX_ALLELE_BASES,
     DEFAULT_MAX_N_FRACTION,
     DEFAULT_VIEWS,
+    VIEWS,
     Pool,
     Settings,
     parse_scores,
 )
+from ntvep.tokens import ANY_VOCABULARY
 
 _log = logging.getLogger("ntvep")
+
+# The name that stands for no model: only known scores are written.
+NO_MODEL = "none"
+# Records of the first chunks, as long as the speed of the device is not known.
+_FIRST_RECORDS = 64
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,8 @@ class Options:
         on_bad_record: ``fail``, or ``skip`` to leave such lines out and list them.
         ref_mismatch_limit: the share of REF disagreements that stops the run; 1 never stops it.
         refuse_annotated: stop if the input already has NTVEP annotations.
+        cache: folder of known scores: read, and given those that are new.
+        fingerprint: which of the cache's scores to read with the model ``none``.
     """
 
     scores: str | Sequence[str] = "all"
@@ -71,6 +81,8 @@ class Options:
     on_bad_record: OnBadRecord = "fail"
     ref_mismatch_limit: float = 0.1
     refuse_annotated: bool = False
+    cache: Path | None = None
+    fingerprint: str | None = None
 
 
 def parse_batch_size(text: str) -> int | None:
@@ -92,7 +104,7 @@ class _Run:
 
     inspection: vcf.Inspection
     reference: FastaReference
-    scorer: Scorer
+    setup: Setup
     provenance: Provenance
 
     @property
@@ -108,7 +120,7 @@ def score(
     Args:
         vcf: a VCF (plain, gzip, bgzip) or BCF.
         reference: a FASTA of the same assembly.
-        model: a checkpoint folder, a hub id that has been fetched, or ``demo``.
+        model: a checkpoint folder, a hub id that has been fetched, ``demo``, or ``none``.
         quiet: show no progress.
         **options: fields of :class:`Options`.
 
@@ -121,7 +133,9 @@ def score(
     """
     with _prepared(Path(vcf), Path(reference), model, Options(**options), "ntvep.score") as run:
         empty = {column.name: column.dtype for column in run.settings.columns}
-        return pl.concat([pl.DataFrame(schema=empty), *(s.scores for _, s in _scored(run, quiet))])
+        parts = [pl.DataFrame(schema=empty)]
+        _score_chunks(run, lambda _, scored: parts.append(scored.scores), quiet)
+        return pl.concat(parts)
 
 
 def score_file(
@@ -142,7 +156,7 @@ def score_file(
     Args:
         source: VCF or BCF; ``-`` for standard input.
         reference: FASTA of the same assembly.
-        model: a checkpoint folder, a hub id that has been fetched, or ``demo``.
+        model: a checkpoint folder, a hub id that has been fetched, ``demo``, or ``none``.
         output: .vcf, .vcf.gz, .bcf or .parquet; ``-`` for VCF text on standard output.
         table: Parquet of SCORES beside a VCF.
         options: how to score.
@@ -172,9 +186,12 @@ def score_file(
         lengths = run.reference.lengths(run.inspection.contigs)
         opened = writers(where, staging, run.inspection, run.provenance, lengths, summary)
         with opened as write:
-            for chunk, scored in _scored(run, quiet):
-                summary.count(scored.scores["status"], scored.passes)
+
+            def use(chunk: vcf.Chunk, scored: Scored) -> None:
+                summary.count(scored.scores["status"], scored.passes, scored.known)
                 write(chunk.lines, scored.scores)
+
+            _score_chunks(run, use, quiet)
             summary.seconds = round(time.monotonic() - started, 3)
     summary.log()
     _judge(summary, output, strict)
@@ -201,66 +218,103 @@ def _prepared(
     source: Path, reference: Path, model: str, options: Options, command: str
 ) -> Iterator[_Run]:
     """Judge all that can be judged before a model is loaded; then load it."""
-    scores = parse_scores(options.scores)
+    parse_scores(options.scores)
     genome = open_reference(reference)
     with opened_vcf(source, options.on_bad_record, options.refuse_annotated) as inspection:
         judge_assembly(inspection, genome, options.ref_mismatch_limit)
-        scorer = load_scorer(
-            model,
-            layer=options.layer,
-            pool_cls=options.pool == "mean_cls",
-            device=options.device,
-            precision=options.precision,
-            batch_size=options.batch_size,
-            threads=options.threads,
-        )
-        _log.info(
-            "model %s on %s, %s; licence: %s. Scores are for research, not for diagnosis",
-            scorer.identity.model_id,
-            scorer.identity.device,
-            scorer.identity.precision,
-            scorer.licence,
-        )
-        max_tokens = scorer.checkpoint.arch.max_tokens
-        settings = Settings(
-            scores=scores,
-            window_tokens=max_tokens - 1
-            if options.window_tokens is None
-            else options.window_tokens,
-            max_tokens=max_tokens,
-            views=options.views,
-            layer=scorer.engine.layer,
-            pool=options.pool,
-            max_allele_bases=options.max_allele_bases,
-            max_n_fraction=options.max_n_fraction,
+        setup, identity = (
+            _known_only(genome, options)
+            if model == NO_MODEL
+            else _with_model(genome, model, options)
         )
         provenance = Provenance(
             version=version("ntvep"),
             command=command,
-            model=scorer.identity,
-            settings=settings,
+            model=identity.model,
+            settings=setup.settings,
             reference=reference.name,
             contigs=genome.md5(inspection.contigs),
-            fingerprint=fingerprint(scorer.identity, settings),
+            fingerprint=identity.fingerprint,
         )
-        yield _Run(inspection, genome, scorer, provenance)
+        yield _Run(inspection, genome, setup, provenance)
 
 
-def _scored(run: _Run, quiet: bool) -> Iterator[tuple[vcf.Chunk, Scored]]:
+def _with_model(genome: FastaReference, model: str, options: Options) -> tuple[Setup, Identity]:
+    """A model, and the cache if one is asked for."""
+    scorer = load_scorer(
+        model,
+        layer=options.layer,
+        pool_cls=options.pool == "mean_cls",
+        device=options.device,
+        precision=options.precision,
+        batch_size=options.batch_size,
+        threads=options.threads,
+    )
+    _log.info(
+        "model %s on %s, %s; licence: %s. Scores are for research, not for diagnosis",
+        scorer.identity.model_id,
+        scorer.identity.device,
+        scorer.identity.precision,
+        scorer.licence,
+    )
+    whole_window = scorer.max_tokens - 1
+    settings = Settings(
+        scores=parse_scores(options.scores),
+        window_tokens=whole_window if options.window_tokens is None else options.window_tokens,
+        max_tokens=scorer.max_tokens,
+        views=options.views,
+        layer=scorer.layer,
+        pool=options.pool,
+        max_allele_bases=options.max_allele_bases,
+        max_n_fraction=options.max_n_fraction,
+    )
+    identity = Identity(fingerprint(scorer.identity, settings), scorer.identity, settings)
+    known = ScoreCache(options.cache, identity) if options.cache else None
+    return Setup(genome, scorer.model, scorer.vocabulary, settings, known), identity
+
+
+def _known_only(genome: FastaReference, options: Options) -> tuple[Setup, Identity]:
+    """``--model none``: windows, views, layer and pool are those of the cache.
+
+    Raises:
+        ConfigError: there is no cache, or it holds several fingerprints and none was chosen.
+    """
+    if options.cache is None:
+        raise ConfigError(f"--model {NO_MODEL} reads known scores: add --cache DIR")
+    found = the_identity(options.cache, options.fingerprint)
+    settings = replace(
+        found.settings,
+        scores=found.settings.scores if options.scores == "all" else parse_scores(options.scores),
+        max_allele_bases=options.max_allele_bases,
+        max_n_fraction=options.max_n_fraction,
+    )
+    _log.info(
+        "no model: scores of %s, fingerprint %s, from %s. Scores are for research, not for "
+        "diagnosis",
+        found.model.model_id,
+        found.fingerprint,
+        options.cache,
+    )
+    identity = replace(found, settings=settings)
+    known = ScoreCache(options.cache, identity)
+    return Setup(genome, None, ANY_VOCABULARY, settings, known), identity
+
+
+def _score_chunks(run: _Run, use: Callable[[vcf.Chunk, Scored], None], quiet: bool) -> None:
     """Score chunk by chunk: memory does not grow with the number of records."""
+    full = max(1, PAIRS_PER_PLAN // len(VIEWS[run.settings.views]))
+    # What a cache has not been given is lost when a run is killed, so plans must not take long.
+    pace = Pace(full, _FIRST_RECORDS if run.setup.known and run.setup.model else full)
+    chunks = ((chunk, chunk.alleles) for chunk in vcf.read_chunks(run.inspection, pace.sizes()))
+
+    def use_and_measure(chunk: vcf.Chunk, scored: Scored) -> None:
+        use(chunk, scored)
+        pace.done(len(chunk.lines))
+
     with progress("records", run.inspection.records, quiet=quiet) as advance:
-        for chunk in all_chunks(run.inspection):
-            records_per_allele = len(chunk.lines) / chunk.alleles.height
-            scored = score_alleles(
-                chunk.alleles,
-                run.reference,
-                run.scorer.engine,
-                run.scorer.vocabulary,
-                run.settings,
-                partial(_advance, advance, records_per_allele),
-            )
-            yield chunk, scored
-
-
-def _advance(advance: Callable[[float], None], records_per_allele: float, alleles: float) -> None:
-    advance(alleles * records_per_allele)
+        score_stream(
+            chunks,
+            run.setup,
+            use_and_measure,
+            lambda chunk, share: advance(share * len(chunk.lines)),
+        )

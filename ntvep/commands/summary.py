@@ -21,6 +21,7 @@ class Summary:
         records, alleles, ok: how many there were; ok are those with scores.
         statuses: number of alleles by status, those that occur.
         passes: forward passes run.
+        known: alleles whose scores were read from a cache.
         seconds: wall time, loading included.
         fingerprint: identity of the scores.
         bad_records: lines left out, with their reasons.
@@ -32,16 +33,17 @@ class Summary:
     ok: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
     passes: int = 0
+    known: int = 0
     seconds: float = 0.0
     fingerprint: str = ""
     bad_records: Sequence[Mapping[str, object]] = ()
     contig_aliases: Mapping[str, str] = field(default_factory=dict)
 
-    def count(self, statuses: pl.Series, passes: int = 0) -> None:
+    def count(self, statuses: pl.Series, passes: int = 0, known: int = 0) -> None:
         """Add the alleles of one chunk."""
-        self.add(Counter(statuses.cast(pl.String).to_list()), passes)
+        self.add(Counter(statuses.cast(pl.String).to_list()), passes, known)
 
-    def add(self, statuses: Mapping[str, int], passes: int) -> None:
+    def add(self, statuses: Mapping[str, int], passes: int, known: int = 0) -> None:
         """Add what a part of the run counted."""
         counts = Counter(self.statuses) + Counter(statuses)
         # In the order of the definitions, so that two summaries compare line by line.
@@ -49,6 +51,7 @@ class Summary:
         self.alleles = counts.total()
         self.ok = counts[Status.OK]
         self.passes += passes
+        self.known += known
 
     def to_json(self) -> str:
         """With the rates that follow from the counts."""
@@ -64,6 +67,8 @@ class Summary:
         for status, count in self.statuses.items():
             if status != Status.OK:
                 _log.info("  %d %s: %s", count, status, STATUS_MEANING[Status(status)])
+        if self.known:
+            _log.info("%d of these scores were in the cache", self.known)
         if self.passes:
             _log.info(
                 "%d forward passes (%.2f per allele) in %.1f s, %.1f alleles/s",

@@ -21,6 +21,9 @@ from torch import Tensor, nn
 _MASK_RATIO_IN_TRAINING = 0.15 * 0.8
 _ROTARY_BASE = 10_000.0
 
+# Cosines and sines of the positions.
+Rotary = tuple[Float32[Tensor, "token half"], Float32[Tensor, "token half"]]
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -82,9 +85,7 @@ class Architecture:
         )
 
 
-def rotary_tables(
-    length: int, head_dim: int, device: torch.device
-) -> tuple[Float32[Tensor, "token half"], Float32[Tensor, "token half"]]:
+def rotary_tables(length: int, head_dim: int, device: torch.device) -> Rotary:
     """Cosines and sines of rotary positions 0 .. length-1, for the half-rotation layout."""
     exponents = torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim
     angles = torch.outer(
@@ -95,8 +96,8 @@ def rotary_tables(
 
 def rotate(
     x: Float[Tensor, "pass head token head_dim"],
-    cos: Float32[Tensor, "token half"],
-    sin: Float32[Tensor, "token half"],
+    cos: Float32[Tensor, "*token half"],
+    sin: Float32[Tensor, "*token half"],
 ) -> Float[Tensor, "pass head token head_dim"]:
     """Rotate the pairs (x[i], x[i + head_dim/2]) by the angle of their position."""
     first, second = x.float().chunk(2, dim=-1)
@@ -118,22 +119,68 @@ class Block(nn.Module):
         self.ffn_out = nn.Linear(arch.ffn_dim, arch.dim, bias=arch.ffn_bias)
 
     def forward(
-        self,
-        x: Float[Tensor, "pass token dim"],
-        rotary: tuple[Float32[Tensor, "token half"], Float32[Tensor, "token half"]] | None,
+        self, x: Float[Tensor, "pass token dim"], rotary: Rotary | None
     ) -> Float[Tensor, "pass token dim"]:
         """Hidden states after this layer."""
-        batch, length, dim = x.shape
-        qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        query, key, value = self._heads(self.qkv(self.attention_norm(x)), 3)
         if rotary is not None:
             query, key = rotate(query, *rotary), rotate(key, *rotary)
-        attended = F.scaled_dot_product_attention(query, key, value)
-        x = x + self.attention_out(attended.transpose(1, 2).reshape(batch, length, dim))
+        return self._rest(x, F.scaled_dot_product_attention(query, key, value))
+
+    def at(
+        self,
+        x: Float[Tensor, "pass token dim"],
+        number: Int[Tensor, "row"],
+        token: Int[Tensor, "row"],
+        rotary: Rotary | None,
+        rows_at_once: int | None = None,
+    ) -> Float[Tensor, "row dim"]:
+        """Hidden states after this layer of a few tokens, without computing those of the others.
+
+        Args:
+            x: hidden states before this layer.
+            number: pass of each row wanted.
+            token: its token.
+            rotary: tables of rotary positions.
+            rows_at_once: None takes all at once.
+        """
+        dim = x.shape[2]
+        normed = self.attention_norm(x)
+        weight, bias = self.qkv.weight, self.qkv.bias
+        key, value = self._heads(F.linear(normed, weight[dim:], bias[dim:]), 2)
+        if rotary is not None:
+            key = rotate(key, *rotary)
+        parts = []
+        size = rows_at_once or max(1, len(number))
+        for n, t in zip(torch.split(number, size), torch.split(token, size), strict=True):
+            # Each row is a batch of its own: one query, the keys of its pass.
+            query = F.linear(normed[n, t], weight[:dim], bias[:dim])
+            (query,) = self._heads(query[:, None], 1)
+            if rotary is not None:
+                query = rotate(query, *(table[t][:, None, None] for table in rotary))
+            attended = F.scaled_dot_product_attention(query, key[n], value[n])
+            parts.append(self._rest(x[n, t][:, None], attended)[:, 0])
+        return torch.cat(parts)
+
+    def _heads(
+        self, projected: Float[Tensor, "pass token wide"], parts: int
+    ) -> tuple[Float[Tensor, "pass head token head_dim"], ...]:
+        """Cut a projection into its parts (query, key, value), and these into heads."""
+        batch, length, _ = projected.shape
+        cut = projected.view(batch, length, parts, self.heads, -1)
+        return cut.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def _rest(
+        self,
+        x: Float[Tensor, "pass token dim"],
+        attended: Float[Tensor, "pass head token head_dim"],
+    ) -> Float[Tensor, "pass token dim"]:
+        """What follows attention: its output projection and the feed-forward block."""
+        x = x + self.attention_out(attended.transpose(1, 2).reshape(x.shape))
         inner = self.ffn_in(self.ffn_norm(x))
         if self.gated:
-            gate, value_part = inner.chunk(2, dim=-1)
-            inner = F.silu(gate) * value_part
+            gate, value = inner.chunk(2, dim=-1)
+            inner = F.silu(gate) * value
         else:
             inner = F.gelu(inner)
         out: Tensor = x + self.ffn_out(inner)
@@ -203,10 +250,7 @@ class NucleotideTransformer(nn.Module):
         Returns:
             The hidden states of ``layer`` (of the last, for None) and those of the last layer.
         """
-        rotary = None
-        if not self.arch.learned_positions:
-            head_dim = self.arch.dim // self.arch.heads
-            rotary = rotary_tables(tokens.shape[1], head_dim, tokens.device)
+        rotary = self._rotary(tokens)
         x = self.embed(tokens)
         chosen = x
         for number, block in enumerate(self.blocks, start=1):
@@ -215,3 +259,31 @@ class NucleotideTransformer(nn.Module):
                 chosen = x
         last = self.final_norm(x)
         return (last if layer in (None, self.arch.layers) else chosen), last
+
+    def last_at(
+        self,
+        tokens: Int[Tensor, "pass token"],
+        number: Int[Tensor, "row"],
+        token: Int[Tensor, "row"],
+        rows_at_once: int | None = None,
+    ) -> Float[Tensor, "row dim"]:
+        """The last layer's hidden states of a few tokens; the last block computes no others.
+
+        Args:
+            tokens: as in :meth:`forward`.
+            number: pass of each row wanted.
+            token: its token.
+            rows_at_once: in the last block; None takes all at once.
+        """
+        rotary = self._rotary(tokens)
+        x = self.embed(tokens)
+        for block in self.blocks[:-1]:
+            x = block(x, rotary)
+        last: Block = self.blocks[-1]  # type: ignore[assignment]
+        rows: Tensor = self.final_norm(last.at(x, number, token, rotary, rows_at_once))
+        return rows
+
+    def _rotary(self, tokens: Int[Tensor, "pass token"]) -> Rotary | None:
+        if self.arch.learned_positions:
+            return None
+        return rotary_tables(tokens.shape[1], self.arch.dim // self.arch.heads, tokens.device)

@@ -9,19 +9,30 @@ from ntvep.errors import ConfigError
 from ntvep.model.device import PRECISIONS, resolve_device, resolve_precision
 from ntvep.model.engine import Engine
 from ntvep.model.hub import licence, locate
-from ntvep.model.load import Checkpoint, read_checkpoint
+from ntvep.model.load import read_checkpoint
+from ntvep.passes import LanguageModel
 from ntvep.provenance import ModelIdentity, vocabulary_sha256
 from ntvep.tokens import Vocabulary
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model that is ready to run."""
+    """A model that is ready to run.
 
-    engine: Engine
+    Attributes:
+        model: what answers.
+        vocabulary: its tokens.
+        identity: which model it is.
+        max_tokens: the longest input, ``<cls>`` included.
+        layer: of the embeddings; None for the last.
+        licence: of the weights.
+    """
+
+    model: LanguageModel
     vocabulary: Vocabulary
     identity: ModelIdentity
-    checkpoint: Checkpoint
+    max_tokens: int
+    layer: int | None
     licence: str
 
 
@@ -79,8 +90,10 @@ def load_scorer(
     dtype = resolve_precision(precision, where)
     source = locate(model)
     checkpoint, module = read_checkpoint(source.folder)
+    vocabulary = tokens.vocabulary(checkpoint.tokens)
     engine = Engine(
         module.to(where, PRECISIONS[dtype]),
+        vocabulary,
         layer=parse_layer(layer, checkpoint.arch.layers),
         pool_cls=pool_cls,
         batch_size=batch_size,
@@ -93,5 +106,6 @@ def load_scorer(
         dtype,
         where.type,
     )
-    vocabulary = tokens.vocabulary(checkpoint.tokens)
-    return Scorer(engine, vocabulary, identity, checkpoint, licence(source))
+    return Scorer(
+        engine, vocabulary, identity, checkpoint.arch.max_tokens, engine.layer, licence(source)
+    )

@@ -1,6 +1,7 @@
 """Our forward pass against numbers of other implementations, stored: see recipes/golden.py."""
 
 import json
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from ntvep import dna, tokens
 from ntvep.model.engine import Engine
 from ntvep.model.load import read_checkpoint
-from ntvep.passes import Questions
+from ntvep.passes import Answers, Inputs, Questions
 from tests.conftest import ROOT
 
 KINDS = ["v1", "v2"]
@@ -41,6 +42,17 @@ def test_own_golden(kind):
             np.testing.assert_allclose(logits[rows], golden[f"{name}/logits"], atol=1e-4)
             for found, expected in zip(layers, golden[f"{name}/hidden"], strict=True):
                 np.testing.assert_allclose(found[rows], expected, atol=1e-4)
+
+
+def questions(inputs, edits=(), **asked):
+    """Questions that ask only for what is named."""
+    widths = {"rows": 2, "tokens": 2, "bases": 0, "entropy": 0, "hidden": 2, "likelihood": 0}
+    arrays = {
+        name: np.array(asked.get(name, []), np.int64).reshape((-1, width) if width else -1)
+        for name, width in (widths | {"pooled": 0}).items()
+    }
+    sequence = np.arange(len(inputs))
+    return Questions(Inputs(inputs, sequence, np.array(edits, np.int64).reshape(-1, 3)), **arrays)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -139,13 +151,13 @@ def test_reference_masked_variants(reference):
 def test_reference_embeddings(reference):
     """Mean over nucleotide tokens, from the engine, for every layer."""
     _, model, golden, meta = reference
+    vocabulary = tokens.vocabulary(read_checkpoint(meta["folder"])[0].tokens)
     assert meta["pools"][0] == "mean_tokens_without_cls"
     for layer in range(1, model.arch.layers + 1):
         for i, variant in enumerate(meta["variants"]):
             ids = golden[f"var/{variant['name']}/ref_ids"].astype(np.int16)
-            none = np.zeros((0, 2), np.int64)
-            asked = Questions((ids,), none, none, np.array([False]), np.array([True]))
-            pooled = Engine(model, layer=layer).answer(asked).pooled[0]
+            asked = questions((ids,), pooled=[0])
+            pooled = Engine(model, vocabulary, layer=layer).answer(asked).pooled[0]
             expected = golden["variants/ref_vectors"][i, layer - 1, 0]
             np.testing.assert_allclose(pooled, expected, atol=1e-4)
 
@@ -159,19 +171,51 @@ def test_batches_of_any_size_answer_the_same(kind):
     inputs = tuple(
         tokens.tokenize(rng.integers(0, 4, n).astype(np.uint8), vocabulary).ids for n in lengths
     )
-    rows = np.array([(6, 2), (0, 3), (3, 1), (3, 12), (1, 5), (0, 4)])
-    flags = np.array([True, False, True, True, False, True, True])
-    asked = Questions(inputs, rows, rows[::-1], flags, ~flags | (np.arange(7) == 3))
-    alone = Engine(model, batch_size=1).answer(asked)
+    rows = [(6, 2), (0, 3), (3, 1), (3, 12), (1, 5), (0, 4)]
+    asked = questions(
+        inputs,
+        # The last input, and the second, whose row alone is asked for, are masked.
+        edits=[(1, 5, model.arch.mask_id), (6, 2, model.arch.mask_id)],
+        rows=rows,
+        tokens=[(0, 77), (5, 78), (2, 79), (2, 80), (4, 3), (3, 99), (1, 100)],
+        bases=[4, 1, 0],
+        entropy=[2, 4, 0, 5],
+        hidden=rows[:0:-2],
+        likelihood=[0, 2, 3],
+        pooled=[5, 3],
+    )
+    alone = Engine(model, vocabulary, batch_size=1).answer(asked)
     for size in (2, 3, 7, None):
         seen = []
-        together = Engine(model, batch_size=size).answer(asked, seen.append)
+        together = Engine(model, vocabulary, batch_size=size).answer(asked, seen.append)
         assert sum(seen) == len(inputs)
-        for name in ("log_probs", "hidden", "likelihood", "pooled"):
-            found, expected = getattr(together, name), getattr(alone, name)
-            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5, err_msg=name)
-    # Each answer stands in its own row: the same questions, one at a time, by hand.
-    for row, (number, token) in enumerate(rows):
-        expected = torch.tensor(logits_at(model, inputs[number], [token])[0]).log_softmax(0)
-        np.testing.assert_allclose(alone.log_probs[row], expected, atol=1e-5)
-    np.testing.assert_array_equal(np.isnan(alone.likelihood), ~flags)
+        for field in fields(Answers):
+            found, expected = getattr(together, field.name), getattr(alone, field.name)
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5, err_msg=field.name)
+    # Each answer stands in its own place: the same questions, one at a time, by hand.
+    whole = [asked.inputs.rows(np.array([i]))[0] for i in range(len(inputs))]
+    assert [int((ids == model.arch.mask_id).sum()) for ids in whole] == [0, 1, 0, 0, 0, 0, 1]
+    expected = [
+        torch.tensor(logits_at(model, whole[number], [token])[0]).double().log_softmax(0).numpy()
+        for number, token in rows
+    ]
+    for found, (row, token) in zip(alone.tokens, asked.tokens, strict=True):
+        assert found == pytest.approx(expected[row][token], abs=1e-5)
+    for found, row in zip(alone.entropy, asked.entropy, strict=True):
+        assert found == pytest.approx(-np.sum(np.exp(expected[row]) * expected[row]), abs=1e-5)
+    for found, row in zip(alone.bases, asked.bases, strict=True):
+        slow = [
+            [np.log(np.exp(expected[row][vocabulary.with_base[o, b]]).sum()) for b in range(4)]
+            for o in range(6)
+        ]
+        np.testing.assert_allclose(found, slow, atol=1e-5)
+    for found, (number, token) in zip(alone.hidden, asked.hidden, strict=True):
+        np.testing.assert_allclose(found, run(model, whole[number])[0][-1][token], atol=1e-5)
+    for found, number in zip(alone.likelihood, asked.likelihood, strict=True):
+        log_probs = torch.tensor(run(model, whole[number])[1]).double().log_softmax(1)
+        own = log_probs[np.arange(1, len(whole[number])), whole[number][1:]].sum()
+        assert found == pytest.approx(float(own), abs=1e-4)
+    for found, number in zip(alone.pooled, asked.pooled, strict=True):
+        np.testing.assert_allclose(
+            found, run(model, whole[number])[0][-1][1:].mean(axis=0), atol=1e-5
+        )

@@ -162,8 +162,7 @@ def test_a_device_that_is_not_there(folder):
 def test_half_precision_is_near_single(folder, precision):
     ids = torch.tensor([[3, 9, 2, 700, 800]])
     full, half = (
-        load_scorer(str(folder), precision=p, device="cpu").engine.model
-        for p in ("fp32", precision)
+        load_scorer(str(folder), precision=p, device="cpu").model.model for p in ("fp32", precision)
     )
     difference = (full(ids)[1] - half(ids)[1].float()).abs().max()
     assert 0 < difference < 0.2
@@ -174,5 +173,5 @@ def test_cuda_agrees_with_the_cpu(folder):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     ids = torch.tensor([[3, 9, 2, 700, 800]])
-    cpu, gpu = (load_scorer(str(folder), device=d).engine.model for d in ("cpu", "cuda"))
+    cpu, gpu = (load_scorer(str(folder), device=d).model.model for d in ("cpu", "cuda"))
     torch.testing.assert_close(gpu(ids.cuda())[1].cpu(), cpu(ids)[1], atol=1e-4, rtol=1e-4)

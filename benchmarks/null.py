@@ -1,0 +1,46 @@
+"""questions -> constants: a model that costs nothing, to measure all that is not the model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ntvep.model.scorer import Scorer
+from ntvep.passes import Answers, Questions
+from ntvep.provenance import ModelIdentity
+from ntvep.tokens import ANY_VOCABULARY
+
+
+@dataclass
+class Null:
+    """Answers every question with a constant.
+
+    Attributes:
+        dim: length of its hidden states.
+        passes_run: how many passes it was asked for.
+    """
+
+    dim: int = 8
+    passes_run: int = 0
+
+    def answer(
+        self, questions: Questions, on_passes: Callable[[int], None] | None = None
+    ) -> Answers:
+        """No pass is run."""
+        self.passes_run += len(questions.inputs)
+        if on_passes:
+            on_passes(len(questions.inputs))
+        return Answers(
+            tokens=np.zeros(len(questions.tokens), np.float32),
+            bases=np.zeros((len(questions.bases), 6, 4)),
+            entropy=np.zeros(len(questions.entropy)),
+            hidden=np.ones((len(questions.hidden), self.dim)),
+            likelihood=np.zeros(len(questions.likelihood)),
+            pooled=np.ones((len(questions.pooled), self.dim)),
+        )
+
+
+def null_scorer(dim: int = 8) -> Scorer:
+    """It, in the place of a model of the published size."""
+    identity = ModelIdentity("null", None, "0" * 64, "0" * 64, "fp32", "cpu")
+    return Scorer(Null(dim), ANY_VOCABULARY, identity, 1_000, None, "none")

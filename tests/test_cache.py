@@ -1,0 +1,348 @@
+"""Known scores: read instead of computed, the same numbers, safe for many writers."""
+
+import json
+import logging
+import multiprocessing
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from polars.testing import assert_frame_equal
+
+from ntvep import cli, dna, pipeline
+from ntvep.commands import score as score_command
+from ntvep.io import cache as known_scores
+from ntvep.io.cache import Identity, ScoreCache
+from ntvep.model.scorer import Scorer
+from ntvep.pipeline import Setup, score_alleles
+from ntvep.provenance import ModelIdentity
+from ntvep.schema import KNOWN_KEY
+from ntvep.settings import Settings
+from tests.toy import VOCABULARY, Genome, Unigram, alleles
+
+RNG = np.random.default_rng(11)
+CHR1 = "".join(RNG.choice(list("ACGT"), 600))
+GENOME = Genome({"chr1": CHR1, "chr2": CHR1[::-1]})
+SETTINGS = Settings(window_tokens=9, max_tokens=20, views=2, max_allele_bases=6)
+MODEL = ModelIdentity("toy", None, "0" * 64, "1" * 64, "fp32", "cpu")
+
+
+def toy():
+    rng = np.random.default_rng(12)
+    return Unigram(np.log(rng.dirichlet(np.ones(4103))), rng.normal(size=(4103, 4)))
+
+
+def some_alleles(places=range(100, 400, 7), chrom="chr1"):
+    sequence = GENOME.contigs[chrom]
+    rows = [(chrom, p + 1, sequence[p], "A" if sequence[p] != "A" else "C") for p in places]
+    rows += [(chrom, p + 1, sequence[p : p + 3], sequence[p]) for p in list(places)[:4]]
+    return alleles(*rows)
+
+
+def setup(folder, model, settings=SETTINGS, genome=GENOME, fingerprint="f" * 16):
+    known = ScoreCache(folder, Identity(fingerprint, MODEL, settings))
+    return Setup(genome, model, VOCABULARY, settings, known)
+
+
+def test_known_scores_are_read_and_equal(tmp_path):
+    model = toy()
+    table = some_alleles()
+    first = score_alleles(table, setup(tmp_path, model))
+    assert (first.known, first.passes) == (0, len(model.passes))
+    again = score_alleles(table, setup(tmp_path, model))
+    assert (again.known, again.passes) == (table.height, 0)
+    assert_frame_equal(again.scores, first.scores, check_exact=True)
+    # Without a cache the same numbers; without a model too.
+    fresh = score_alleles(table, Setup(GENOME, toy(), VOCABULARY, SETTINGS))
+    assert_frame_equal(fresh.scores, first.scores, check_exact=True)
+    alone = score_alleles(table, setup(tmp_path, None))
+    assert_frame_equal(alone.scores, first.scores, check_exact=True)
+
+
+def test_only_novel_alleles_are_run(tmp_path):
+    score_alleles(some_alleles(range(100, 200, 7)), setup(tmp_path, toy()))
+    model, both = toy(), some_alleles(range(100, 300, 7))
+    found = score_alleles(both, setup(tmp_path, model))
+    novel = score_alleles(
+        some_alleles(range(205, 300, 7)), Setup(GENOME, toy(), VOCABULARY, SETTINGS)
+    )
+    assert found.known == len(range(100, 200, 7)) + 4
+    assert 0 < found.passes <= novel.passes
+    fresh = score_alleles(both, Setup(GENOME, toy(), VOCABULARY, SETTINGS))
+    assert_frame_equal(found.scores, fresh.scores, check_exact=True)
+
+
+def test_another_spelling_is_the_same_allele(tmp_path):
+    """Contig alias and a longer spelling: one minimal allele, one set of windows."""
+    p = 120
+    alt = "A" if CHR1[p] != "A" else "C"
+    score_alleles(alleles(("chr1", p + 1, CHR1[p], alt)), setup(tmp_path, toy()))
+    other = Genome({"1": CHR1})
+    spelled = alleles(("1", p, CHR1[p - 1 : p + 1], CHR1[p - 1] + alt))
+    assert score_alleles(spelled, setup(tmp_path, toy(), genome=other)).passes == 0
+
+
+def test_other_bases_in_the_window_are_another_score(tmp_path):
+    """A reference that differs 20 bases away: the checksum of the window says so."""
+    p = 120
+    row = alleles(("chr1", p + 1, CHR1[p], "A" if CHR1[p] != "A" else "C"))
+    score_alleles(row, setup(tmp_path, toy()))
+    at = p - 20
+    changed = CHR1[:at] + ("A" if CHR1[at] != "A" else "C") + CHR1[at + 1 :]
+    for there, passes in ((at, 6), (5, 0)):
+        text = changed if there == at else "ACGTA" + CHR1[5:]
+        found = score_alleles(row, setup(tmp_path, toy(), genome=Genome({"chr1": text})))
+        assert found.passes == passes
+
+
+def test_fingerprints_do_not_mix(tmp_path):
+    table = some_alleles()
+    score_alleles(table, setup(tmp_path, toy()))
+    assert score_alleles(table, setup(tmp_path, toy(), fingerprint="e" * 16)).known == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["e" * 16, "f" * 16]
+
+
+def test_more_scores_than_are_known_are_computed(tmp_path):
+    table = some_alleles()
+    few = Settings(("llr",), 9, 20, views=2, max_allele_bases=6)
+    score_alleles(table, setup(tmp_path, toy(), few))
+    assert score_alleles(table, setup(tmp_path, toy())).known == 0
+    # Fewer are there.
+    wide = score_alleles(
+        table, setup(tmp_path, toy(), Settings(("l1",), 9, 20, 2, max_allele_bases=6))
+    )
+    assert wide.known == table.height
+    assert wide.scores["l1"].null_count() == 0
+
+
+def test_what_the_cache_lacks_has_its_status_without_a_model(tmp_path):
+    score_alleles(some_alleles(range(100, 107, 7)), setup(tmp_path, toy()))
+    found = score_alleles(some_alleles(range(100, 121, 7)), setup(tmp_path, None)).scores
+    assert found["status"].to_list() == ["ok", *["not_in_cache"] * 2, "ok", *["not_in_cache"] * 2]
+    assert found["llr"].is_not_null().to_list() == [s == "ok" for s in found["status"]]
+
+
+def test_a_run_that_dies_repeats_no_finished_plan(tmp_path, monkeypatch):
+    """The model fails in the third plan: the scores of two plans are there."""
+    monkeypatch.setattr(pipeline, "PAIRS_PER_PLAN", 20)
+    table = some_alleles(range(100, 500, 5))
+
+    class Dying(Unigram):
+        calls = 0
+
+        def answer(self, questions, on_passes=None):
+            self.calls += 1
+            if self.calls == 3:
+                raise KeyboardInterrupt
+            return super().answer(questions, on_passes)
+
+    model = toy()
+    with pytest.raises(KeyboardInterrupt):
+        score_alleles(table, setup(tmp_path, Dying(model.log_probs, model.embeddings)))
+    again = score_alleles(table, setup(tmp_path, toy()))
+    assert again.known == 20
+    whole = score_alleles(table, Setup(GENOME, toy(), VOCABULARY, SETTINGS))
+    assert_frame_equal(again.scores, whole.scores, check_exact=True)
+
+
+def fill(folder, start):
+    score_alleles(some_alleles(range(start, start + 100, 3)), setup(folder, toy()))
+
+
+def test_many_writers_share_a_folder(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=fill, args=(tmp_path, 100 + 50 * i)) for i in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    everything = some_alleles(range(100, 200, 3))
+    found = score_alleles(everything, setup(tmp_path, toy()))
+    assert found.passes == 0
+    assert not list(tmp_path.glob("*/.*"))
+
+
+def test_merge_keeps_each_allele_once(tmp_path):
+    own, other = tmp_path / "own", tmp_path / "other"
+    fill(own, 100)
+    fill(own, 200)
+    fill(other, 150)
+    fill(other, 200)
+    reader = setup(own, None)
+    known_scores.merge(own, [other])
+    (shard,) = known_scores.shards(own)
+    table = pl.read_parquet(shard.path)
+    keys = list(KNOWN_KEY)
+    assert table.height == table.select(keys).n_unique() == shard.rows
+    assert_frame_equal(table.select(keys), table.select(keys).sort("chrom", "start", "ref", "alt"))
+    assert len(list(known_scores.shards(other))) == 2
+    for start in (100, 150, 200):
+        rows = some_alleles(range(start, start + 100, 3))
+        # A run that had opened the cache before finds its rows in the new file.
+        assert "not_in_cache" not in score_alleles(rows, reader).scores["status"].to_list()
+    known_scores.merge(own, [])
+    assert [s.path for s in known_scores.shards(own)] == [shard.path]
+
+
+@pytest.mark.parametrize("damage", ["cut", "other", "empty"])
+def test_a_damaged_shard_is_named(tmp_path, damage):
+    fill(tmp_path, 100)
+    (path,) = tmp_path.glob("*/*.parquet")
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-20])
+    elif damage == "other":
+        pq.write_table(pl.DataFrame({"x": [1]}).to_arrow(), path)
+    else:
+        path.write_bytes(b"")
+    with pytest.raises(known_scores.InputError, match=f"{path.name}: not a whole shard .* delete"):
+        setup(tmp_path, toy())
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """``run("score", ...)`` on the command line, with a toy model that counts its passes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NTVEP_HOME", str(tmp_path / "home"))
+    (tmp_path / "ref.fa").write_text(f">chr1\n{CHR1}\n>chr2\n{CHR1[::-1]}\n")
+    lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    form = "{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t."
+    lines += [form.format(**row) for row in some_alleles().iter_rows(named=True)]
+    (tmp_path / "in.vcf").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(
+        score_command,
+        "load_scorer",
+        lambda _, **options: Scorer(toy(), VOCABULARY, MODEL, 20, None, "none"),
+    )
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ntvep", *map(str, arguments)])
+        logging.getLogger("ntvep").handlers = []
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        captured = capsys.readouterr()
+        return SimpleNamespace(status=left.value.code or 0, out=captured.out, err=captured.err)
+
+    return call
+
+
+ASKED = ("in.vcf", "-r", "ref.fa", "--window-tokens", 9, "--max-allele-bases", 6)
+
+
+def summary(name):
+    return json.loads(Path(f"{name}.summary.json").read_text())
+
+
+def test_command_line(run, tmp_path):
+    assert run("score", *ASKED, "-m", "toy", "-o", "plain.vcf").status == 0
+    first = run("score", *ASKED, "-m", "toy", "-o", "first.vcf", "--cache", "known")
+    assert first.status == 0, first.err
+    again = run("score", *ASKED, "-m", "toy", "-o", "again.vcf", "--cache", "known")
+    assert "of these scores were in the cache" in again.err
+    assert summary("first.vcf")["passes"] == summary("plain.vcf")["passes"] > 0
+    assert summary("again.vcf")["passes"] == 0
+    assert summary("again.vcf")["known"] == summary("again.vcf")["ok"]
+    # Windows and views are those of the cache.
+    limit = ("--max-allele-bases", 6)
+    none = run("score", *ASKED[:3], *limit, "-m", "none", "-o", "none.vcf", "--cache", "known")
+    assert none.status == 0, none.err
+    bodies = [
+        [line for line in (tmp_path / name).read_text().splitlines() if line[:9] != "##ntvep_c"]
+        for name in ("plain.vcf", "first.vcf", "again.vcf", "none.vcf")
+    ]
+    assert bodies[0] == bodies[1] == bodies[2] == bodies[3]
+
+
+def test_cache_commands(run, tmp_path):
+    run("score", *ASKED, "-m", "toy", "-o", "first.vcf", "--cache", "known")
+    told = run("cache", "info", "known").out
+    rows = some_alleles().height
+    assert "toy, revision (none)" in told
+    assert f"{rows} in 1 files" in told
+    assert run("cache", "export", "known", "-o", "known.tsv").status == 0
+    table = pl.read_csv("known.tsv", separator="\t", schema_overrides=dict(KNOWN_KEY))
+    assert table.height == rows
+    assert table["start"].to_list()[0] == 100
+    assert run("cache", "export", "known", "-o", "known.parquet").status == 0
+    assert pl.read_parquet("known.parquet").height == rows
+    assert run("cache", "merge", "known", "nowhere").status == 1
+    assert run("cache", "merge", "known").status == 0
+
+
+@pytest.mark.parametrize(
+    ("extra", "status", "message"),
+    [
+        ((), 2, "reads known scores: add --cache DIR"),
+        (("--cache", "nowhere"), 1, "nowhere: no such cache"),
+        (("--cache", "known"), 2, "scores of 2 kinds; choose one with --fingerprint"),
+        (("--cache", "known", "--fingerprint", "abc"), 1, "ntvep cache info known"),
+    ],
+)
+def test_no_model_and_no_choice(run, extra, status, message):
+    for window in (9, 10):
+        asked = ("in.vcf", "-r", "ref.fa", "--window-tokens", window, "--max-allele-bases", 6)
+        run("score", *asked, "-m", "toy", "-o", f"{window}.vcf", "--cache", "known")
+    refused = run("score", *ASKED[:3], "-m", "none", "-o", "none.vcf", *extra)
+    assert refused.status == status
+    assert message in refused.err
+
+
+def test_scan_makes_every_snv_and_deletion(run):
+    asked = ("-r", "ref.fa", "-m", "toy", "--window-tokens", 12, "-o", "scan.parquet")
+    done = run("scan", "--region", "chr1:101-130", "--deletions", *asked)
+    assert done.status == 0, done.err
+    table = pl.read_parquet("scan.parquet")
+    wanted = []
+    for p in range(100, 130):
+        wanted.append(("chr1", p, CHR1[p - 1 : p + 1], CHR1[p - 1]))
+        wanted += [("chr1", p + 1, CHR1[p], alt) for alt in "ACGT" if alt != CHR1[p]]
+    assert table.select("chrom", "pos", "ref", "alt").rows() == wanted
+    assert set(table["status"]) == {"ok"}
+    # 30 bases from the 101st on lie in 6 six-mers: at most one masked pass each and strand for all
+    # of their SNVs.
+    snvs = run("scan", "--region", "chr1:101-130", *asked[:-1], "snv.parquet", "--scores", "llr")
+    assert snvs.status == 0
+    assert summary("snv.parquet")["passes"] == 2 * 6
+
+
+def test_scan_at_the_ends_and_over_n(run, tmp_path):
+    (tmp_path / "ref.fa").write_text(">c\nACNGT" + "ACGTAC" * 20 + "\n")
+    asked = ("-r", "ref.fa", "-m", "toy", "--window-tokens", 3, "-o", "scan.parquet", "--views", 1)
+    done = run("scan", "--region", "c:1-4", "--deletions", "--max-n-fraction", 1, *asked)
+    assert done.status == 0, done.err
+    assert "1 bases are N" in done.err
+    found = pl.read_parquet("scan.parquet").select("pos", "ref", "alt").rows()
+    first = [(1, "AC", "C"), (1, "A", "C"), (1, "A", "G"), (1, "A", "T")]
+    second = [(1, "AC", "A"), (2, "C", "A"), (2, "C", "G"), (2, "C", "T")]
+    fourth = [(4, "GT", "T"), (4, "G", "A"), (4, "G", "C"), (4, "G", "T")]
+    assert found == [*first, *second, *fourth]
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        ("chr1", "expected CONTIG:FIRST-LAST"),
+        ("chr1:10-5", "has chr1:1-600"),
+        ("chr1:590-601", "has chr1:1-600"),
+        ("chr1:0-5", "has chr1:1-600"),
+        ("chr9:1-5", "no such contig"),
+    ],
+)
+def test_scan_refuses_what_is_not_there(run, region, message):
+    asked = ("-r", "ref.fa", "-m", "toy", "--window-tokens", 9, "-o", "scan.parquet")
+    refused = run("scan", "--region", region, *asked)
+    assert refused.status in (1, 2)
+    assert message in refused.err
+
+
+def test_reference_bases_of_a_key(tmp_path):
+    """The key in a shard is the minimal allele: 0-based, without the shared base."""
+    score_alleles(alleles(("chr1", 101, CHR1[100:103], CHR1[100])), setup(tmp_path, toy()))
+    (shard,) = known_scores.shards(tmp_path)
+    (row,) = pl.read_parquet(shard.path).iter_rows(named=True)
+    found = (row["chrom"], row["start"], row["ref"], row["alt"])
+    assert found == ("chr1", 101, dna.decode(dna.encode(CHR1[101:103])), "")
