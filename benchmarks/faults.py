@@ -8,6 +8,7 @@ read-only one) are left out without it.
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -64,6 +65,24 @@ def scoring_faults(folder: Path, kills: int, rng: random.Random) -> Iterator[tup
         f"some but not all outputs: {partial} times",
         f"equal {equal} of {kills} times; hidden folders left: {len(hidden(folder))}",
     )
+
+    known = killed = equal = 0
+    with_cache = replace(scoring, options=(*scoring.options, "--cache", "cache"))
+    assert with_cache.run().status == 0
+    cached = scoring.outputs()
+    for _ in range(kills):
+        scoring.remove_outputs()
+        shutil.rmtree(folder / "cache")
+        killed += with_cache.killed_after(rng.uniform(seconds / 2, seconds)).status < 0
+        assert with_cache.run().status == 0
+        known += json.loads((folder / "out.vcf.gz.summary.json").read_text())["known"]
+        equal += scoring.same(cached)
+    yield (
+        f"the same with `--cache`, in the second half of a run, {killed} before the end",
+        f"{known / kills:.0f} of {cached[2].height} alleles, on average, were not scored again",
+        f"equal {equal} of {kills} times",
+    )
+    scoring.run()
 
     def seen(ended: Ended) -> tuple[str, str]:
         assert ended.status == 1, ended.said

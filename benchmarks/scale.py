@@ -16,12 +16,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.passes import Null
+from benchmarks.null import null_scorer
 
 BASES_PER_RECORD = 100
 RECORDS_PER_CHUNK = 50_000
@@ -37,12 +36,6 @@ LISTS = {
 GPUS = (1, 8, 64)
 CHUNK_SECONDS = 900.0
 START_SECONDS = 10.0
-
-
-class NullEngine(Null):
-    """The same for the command: the last layer of no model."""
-
-    layer = None
 
 
 def write_inputs(folder: Path, records: int) -> None:
@@ -76,13 +69,12 @@ def score(folder: Path, number: int) -> None:
     """``ntvep score`` of one chunk, its model replaced."""
     from ntvep.commands import score
 
-    real = score.load_scorer
-    score.load_scorer = lambda *a, **k: replace(real(*a, **k), engine=NullEngine())
+    score.load_scorer = lambda _, **options: null_scorer()
     chunk = folder / "chunks" / f"{number:05d}.vcf.gz"
-    options = score.Options(window_tokens=512, device="cpu")
+    options = score.Options()
     table = chunk.with_name(f"{number:05d}.parquet")
     score.score_file(
-        chunk, folder / "ref.fa", "demo", table, options=options, command="null", quiet=True
+        chunk, folder / "ref.fa", "null", table, options=options, command="null", quiet=True
     )
 
 
