@@ -38,7 +38,8 @@ def staged(finals: Sequence[Path], *, force: bool = False) -> Iterator[Staging]:
         force: replace outputs that exist.
 
     Raises:
-        OutputError: an output exists, its folder is missing or read-only, or the disk is full.
+        OutputError: an output exists, another run is writing it, its folder is missing or
+            read-only, or the disk is full.
     """
     for final in finals:
         _refuse(final, force)

@@ -31,6 +31,7 @@ def test_workflow_equals_one_run(small):
         "window_tokens=16",
         "max_allele_bases=20",
         "device=cpu",
+        "cache=known",
     ]
     snakemake(small, "--config", *settings)
     alone = [
@@ -47,6 +48,7 @@ def test_workflow_equals_one_run(small):
     run("ntvep", "score", *alone, *WINDOW, folder=small)
     assert annotated(small / "out" / "scores.vcf.gz") == annotated(small / "alone.vcf.gz")
     assert (small / "out" / "scores.vcf.gz.tbi").exists()
+    assert list((small / "known").rglob("*.parquet"))
     tables = [pl.read_parquet(small / name) for name in ("out/scores.parquet", "alone.parquet")]
     assert_frame_equal(*tables)
     assert len(list((small / "out" / "benchmarks").rglob("*.tsv"))) == 6
