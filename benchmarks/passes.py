@@ -38,6 +38,12 @@ def snvs(reference: FastaReference, places: range) -> pl.DataFrame:
     return pl.DataFrame(rows, {c.name: c.dtype for c in ALLELES}, orient="row")
 
 
+def clinvar(path: Path) -> pl.DataFrame:
+    """Every allele of a VCF."""
+    chunks = vcf.read_chunks(vcf.inspect(path, path.name, "fail"), repeat(10_000))
+    return pl.concat(chunk.alleles for chunk in chunks)
+
+
 def count(
     alleles: pl.DataFrame, reference: FastaReference, names: tuple[str, ...], views: int
 ) -> tuple[float, float]:
@@ -67,10 +73,7 @@ def main() -> None:
         ),
     ]
     if options.vcf:
-        inspection = vcf.inspect(options.vcf, options.vcf.name, "fail")
-        chunks = vcf.read_chunks(inspection, repeat(10_000))
-        alleles = pl.concat(chunk.alleles for chunk in chunks)
-        lists.append((options.vcf.name, alleles, open_reference(options.reference)))
+        lists.append((options.vcf.name, clinvar(options.vcf), open_reference(options.reference)))
     print("| list | alleles | scores | views | passes per allele | unshared | ratio |")
     print("|---|---|---|---|---|---|---|")
     for name, alleles, reference in lists:

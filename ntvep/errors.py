@@ -28,6 +28,10 @@ class ConfigError(NtvepError):
     exit_status = 2
 
 
+class ResourceError(NtvepError):
+    """A file cannot be fetched, or is not what its source says it is."""
+
+
 class OutputError(NtvepError):
     """An output cannot be written where it was asked for."""
 
@@ -42,3 +46,7 @@ class NumericalFailureError(NtvepError):
     """The model returned NaN or infinity for some alleles; they carry the status, not a number."""
 
     exit_status = 4
+
+
+class VerificationError(NtvepError):
+    """Scores of an output do not come out again."""

@@ -2,11 +2,17 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from ntvep.errors import InputError
+from ntvep.schema import SCORE_COLUMNS
 from ntvep.settings import Settings
 from ntvep.windows import K
+
+_FIELD = re.compile(r'[<,](\w+)=("(?:[^"\\]|\\.)*"|[^,>]*)')
+_INFO_ID = re.compile(r"##INFO=<ID=(\w+),")
 
 # Raised when a definition in docs/scores.md changes what a number means.
 DEFINITIONS_VERSION = 1
@@ -94,6 +100,63 @@ class Provenance:
         content["settings"] = Settings(scores=scores, **content["settings"])
         return cls(**content)
 
+    @classmethod
+    def from_vcf_header(cls, header: Sequence[str], name: str) -> "Provenance":
+        """Read what :meth:`vcf_lines` and the declarations of INFO say.
+
+        Args:
+            header: lines of an annotated VCF.
+            name: of the file, for errors.
+
+        Raises:
+            InputError: a line of ours is missing.
+        """
+        lines = {
+            kind: next((line for line in header if line.startswith(f"##ntvep_{kind}=<")), "")
+            for kind in ("command", "scores")
+        }
+        given = {
+            key: re.sub(r"\\(.)", r"\1", value[1:-1]) if value[:1] == '"' else value
+            for line in lines.values()
+            for key, value in _FIELD.findall(line)
+        }
+        declared = {match[1] for line in header if (match := _INFO_ID.match(line))}
+        try:
+            return cls(
+                version=given["Version"],
+                command=given["Command"],
+                model=ModelIdentity(
+                    given["Model"],
+                    None if given["Revision"] == "." else given["Revision"],
+                    given["WeightsSHA256"],
+                    given["VocabularySHA256"],
+                    given["Precision"],
+                    given["Device"],
+                ),
+                settings=Settings(
+                    scores=tuple(
+                        n for n, column in SCORE_COLUMNS.items() if column.vcf in declared
+                    ),
+                    window_tokens=int(given["WindowTokens"]),
+                    max_tokens=int(given["MaxTokens"]),
+                    views=int(given["Views"]),
+                    layer=None if given["Layer"] == "last" else int(given["Layer"]),
+                    pool="mean_cls" if given["Pool"] == "mean_cls" else "mean",
+                    max_allele_bases=int(given["MaxAlleleBases"]),
+                    max_n_fraction=float(given["MaxNFraction"]),
+                ),
+                reference=given["Reference"],
+                contigs=dict(
+                    entry.rpartition(":")[::2] for entry in given["ContigMD5"].split(",") if entry
+                ),
+                fingerprint=given["Fingerprint"],
+            )
+        except (KeyError, ValueError) as error:
+            raise InputError(
+                f"{name}: its header does not say how it was scored ({error}); expected a VCF that "
+                "ntvep score wrote, with its lines ##ntvep_command and ##ntvep_scores"
+            ) from error
+
     def how(self) -> str:
         """Layer, pool and views, in the words of a column's description."""
         settings = self.settings
@@ -109,9 +172,13 @@ class Provenance:
         return [
             f"##ntvep_command=<Version={self.version},Command={_quoted(self.command)}>",
             f"##ntvep_scores=<Model={_quoted(model.model_id)},Revision={model.revision or '.'},"
-            f"WeightsSHA256={model.weights_sha256},WindowTokens={self.settings.window_tokens},"
+            f"WeightsSHA256={model.weights_sha256},VocabularySHA256={model.vocabulary_sha256},"
+            f"WindowTokens={self.settings.window_tokens},"
             f"Views={self.settings.views},Layer={_layer_name(self.settings.layer)},"
             f"Pool={self.settings.pool},Precision={model.precision},Device={model.device},"
+            f"MaxTokens={self.settings.max_tokens},"
+            f"MaxAlleleBases={self.settings.max_allele_bases},"
+            f"MaxNFraction={self.settings.max_n_fraction:g},"
             f"Reference={_quoted(self.reference)},ContigMD5={_quoted(used)},"
             f"Fingerprint={self.fingerprint}>",
         ]

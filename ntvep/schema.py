@@ -197,7 +197,7 @@ LABELS = (
 def check(table: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
     """Return ``table`` if it has exactly ``columns``, with their dtypes and without stray nulls.
 
-    Nullable columns must be null in every row whose status is not ``ok``.
+    Where there is a status, nullable columns must be null in every row whose status is not ``ok``.
 
     Raises:
         ValueError: names, dtypes or nulls differ. This is a fault of ours, not of the input.
@@ -209,8 +209,21 @@ def check(table: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
         if not column.nullable and table[column.name].null_count():
             raise ValueError(f"column {column.name} has {table[column.name].null_count()} nulls")
     scored = [column.name for column in columns if column.nullable]
-    if scored:
+    if scored and "status" in expected:
         unscored = table.filter(pl.col("status") != Status.OK)
         if sum(unscored.select(scored).null_count().row(0)) != unscored.height * len(scored):
             raise ValueError("an allele without status ok has a score")
     return table
+
+
+def check_labels(table: pl.DataFrame) -> pl.DataFrame:
+    """Return ``table`` if it is LABELS: its columns first, then features, all of Float64.
+
+    Raises:
+        ValueError: as :func:`check`.
+    """
+    features = [
+        Column(name, pl.Float64(), "of the source", "a feature of the source", nullable=True)
+        for name in table.columns[len(LABELS) :]
+    ]
+    return check(table, (*LABELS, *features))

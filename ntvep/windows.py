@@ -14,6 +14,8 @@ from ntvep import dna
 from ntvep.dna import Dna
 
 K = 6
+# Bases looked at first when an indel is moved to the left: most repeats are shorter.
+_REACH = 64
 # Bases that are tokenised at once: about a window.
 _BLOCK = K * 1024
 
@@ -74,6 +76,37 @@ def trim(pos: int, ref: str, alt: str) -> Edit:
     while begin < min(len(r), len(a)) and r[begin] == a[begin]:
         begin += 1
     return Edit(pos - 1 + begin, dna.codes(r[begin:]), dna.codes(a[begin:]))
+
+
+def left_align(edit: Edit, first: int, fetch: Callable[[int, int], Dna]) -> Edit:
+    """The same insertion or deletion, as far to the left as the bases before it allow.
+
+    A deletion or insertion in a repeat has many places that give one sequence; the leftmost is its
+    normal form (Tan et al. 2015, Bioinformatics 31:2202). What changes bases on both sides, once
+    trimmed, has one place only.
+
+    Args:
+        edit: trimmed.
+        first: 0-based place of the first base that there is.
+        fetch: ``fetch(start, stop)`` gives the reference bases.
+    """
+    if bool(edit.ref) == bool(edit.alt):
+        return edit
+    moved = np.frombuffer(edit.ref or edit.alt, np.uint8)
+    length, reach = len(moved), max(_REACH, len(moved))
+    while True:
+        begin = max(first, edit.start - reach)
+        run = np.concatenate((fetch(begin, edit.start), moved))
+        # One step to the left is possible where a base equals the one that stands a whole
+        # insertion or deletion behind it.
+        differs = np.flatnonzero(run[:-length] != run[length:])
+        if len(differs) or begin == first:
+            break
+        reach *= 8
+    steps = len(run) - length - (int(differs[-1]) + 1 if len(differs) else 0)
+    rolled = run[len(run) - length - steps : len(run) - steps].tobytes()
+    start = edit.start - steps
+    return Edit(start, rolled, b"") if edit.ref else Edit(start, b"", rolled)
 
 
 def place(p: int, phase: int, n_tokens: int, span: Span) -> Span | None:

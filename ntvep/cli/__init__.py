@@ -11,7 +11,18 @@ from typing import NoReturn
 
 import typer
 
-from ntvep.cli import cache, chunks, compare, doctor, models, scoring
+from ntvep.cli import (
+    cache,
+    chunks,
+    compare,
+    doctor,
+    evaluate,
+    labels,
+    models,
+    resources,
+    scoring,
+    verify,
+)
 from ntvep.errors import NtvepError
 
 # torch raises a plain RuntimeError when the machine's memory is at an end.
@@ -27,8 +38,9 @@ app = typer.Typer(
     "Scores are for research, not for diagnosis. The published Nucleotide Transformer weights are "
     "CC BY-NC-SA 4.0: non-commercial use only.",
 )
-for _commands in (scoring, chunks, compare, doctor):
+for _commands in (scoring, chunks, verify, compare, evaluate, resources, doctor):
     app.add_typer(_commands.app)
+app.add_typer(labels.app, name="labels")
 app.add_typer(models.app, name="model")
 app.add_typer(cache.app, name="cache")
 

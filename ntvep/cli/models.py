@@ -48,7 +48,7 @@ def model_fetch(
 ) -> None:
     """Download a model once, verify it, and convert a pickle to safetensors.
 
-    This is the only command that uses a network.
+    This and `ntvep fetch` are the only commands that use a network.
     """
     from ntvep.commands import models
 

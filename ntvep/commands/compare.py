@@ -3,14 +3,13 @@
 from itertools import repeat
 from pathlib import Path
 
-import numpy as np
-from sklearn.metrics import roc_auc_score
+import polars as pl
 
 from ntvep.commands.inputs import CHUNK_RECORDS
 from ntvep.errors import ConfigError, InputError
+from ntvep.evaluate import metrics
 from ntvep.io import vcf
 
-_RESAMPLES = 1_000
 _LLR = "NTVEP_LLR"
 
 
@@ -34,45 +33,32 @@ def compare_groups(source: Path, positive: str, negative: str, *, block_bases: i
     for name, group in (("--positive", positive), ("--negative", negative)):
         if not group.partition("=")[2]:
             raise ConfigError(f"{name} is {group!r}; expected INFO_KEY=value")
-    labels, scores, blocks = [], [], []
+    rows: list[tuple[str, int, bool, float]] = []
     with vcf.opened(source) as inspection:
         for chunk in vcf.read_chunks(inspection, repeat(CHUNK_RECORDS)):
             for line in chunk.lines:
                 chrom, pos, info = vcf.place_and_info(line)
                 if positive in info or negative in info:
                     llrs = next((i for i in info if i.startswith(f"{_LLR}=")), f"{_LLR}=.")
-                    for value in llrs.partition("=")[2].split(","):
-                        if value != ".":
-                            labels.append(positive in info)
-                            scores.append(-float(value))
-                            blocks.append((chrom, pos // block_bases))
-    label, score = np.array(labels, bool), np.array(scores)
+                    rows.extend(
+                        (chrom, pos, positive in info, -float(value))
+                        for value in llrs.partition("=")[2].split(",")
+                        if value != "."
+                    )
+    schema = {"chrom": pl.String, "pos": pl.Int64, "label": pl.Boolean, "score": pl.Float64}
+    table = pl.DataFrame(rows, schema=schema, orient="row")
+    label = table["label"].to_numpy()
     if label.all() or not label.any():
         lacking = negative if len(label) and label.all() else positive
         raise InputError(
             f"{source}: no scored allele with {lacking} in INFO; expected a VCF that ntvep score "
             f"annotated with {_LLR}, with both {positive} and {negative}"
         )
-    low, high, resampled = _interval(label, score, blocks)
+    clusters = metrics.clusters(table, block_bases=block_bases)
+    data = metrics.ranked(label, table["score"].to_numpy(), clusters)
+    auroc = metrics.discrimination(data).auroc
     return (
-        f"llr, {label.sum()} alleles with {positive} against {(~label).sum()} with {negative}: "
-        f"AUROC {roc_auc_score(label, score):.3f} (95 % interval {low:.3f} to {high:.3f}, "
-        f"bootstrap over {resampled} blocks of {block_bases:,} bases). "
-        f"Above 0.5: {positive} has the lower llr."
+        f"llr, {data.positives} alleles with {positive} against {data.negatives} with {negative}: "
+        f"AUROC {auroc.value:.3f} (95 % interval {auroc.low:.3f} to {auroc.high:.3f}, "
+        f"bootstrap over {clusters.choice}). Above 0.5: {positive} has the lower llr."
     )
-
-
-def _interval(
-    label: np.ndarray, score: np.ndarray, blocks: list[tuple[str, int]]
-) -> tuple[float, float, int]:
-    numbers = {block: number for number, block in enumerate(dict.fromkeys(blocks))}
-    block = np.array([numbers[b] for b in blocks])
-    members = [np.flatnonzero(block == number) for number in range(len(numbers))]
-    rng = np.random.default_rng(0)
-    values = []
-    for _ in range(_RESAMPLES):
-        drawn = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-        if 0 < label[drawn].sum() < len(drawn):
-            values.append(roc_auc_score(label[drawn], score[drawn]))
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high), len(members)

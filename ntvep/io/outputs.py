@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -43,7 +44,7 @@ def staged(finals: Sequence[Path], *, force: bool = False) -> Iterator[Staging]:
     """
     for final in finals:
         _refuse(final, force)
-    with _as_output_error(finals), ExitStack() as stack:
+    with as_output_error(finals), ExitStack() as stack:
         folders = {final: stack.enter_context(_hidden_folder(final)) for final in finals}
         yield Staging(folders)
         for final, folder in folders.items():
@@ -114,6 +115,42 @@ def _remove(folder: Path) -> None:
         folder.rmdir()
 
 
+@contextmanager
+def staged_folder(final: Path, mark: str, *, force: bool = False) -> Iterator[Path]:
+    """Hand out a folder to write to; rename it if, and only if, all went well.
+
+    Args:
+        final: the folder's name in the end.
+        mark: file by which a folder is known to be such an output: ``force`` replaces no other.
+        force: replace one that exists.
+
+    Raises:
+        OutputError: it exists, its parent is missing or read-only, or the disk is full.
+    """
+    if final.exists() and not (final.is_dir() and not any(final.iterdir())):
+        if not final.is_dir() or not (final / mark).is_file():
+            raise OutputError(f"{final}: exists and is no report; give another output name")
+        if not force:
+            raise OutputError(f"{final}: exists; add --force to replace it")
+    if not final.resolve().parent.is_dir():
+        raise OutputError(f"{final}: its folder does not exist; type: mkdir -p {final.parent}")
+    with as_output_error([final]):
+        aside = Path(tempfile.mkdtemp(prefix=".ntvep-", dir=final.resolve().parent))
+    made, replaced = aside / "made", aside / "replaced"
+    try:
+        with as_output_error([final]):
+            made.mkdir()
+            yield made
+            for path in made.rglob("*"):
+                if path.is_file():
+                    _sync(path)
+            if final.exists():
+                final.replace(replaced)
+            made.replace(final)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def refuse_overwriting(output: Path, inputs: Sequence[Path]) -> None:
     """Raise OutputError if an output is one of the inputs, by whatever name."""
     for path in inputs:
@@ -134,7 +171,8 @@ def _refuse(final: Path, force: bool) -> None:
 
 
 @contextmanager
-def _as_output_error(finals: Sequence[Path]) -> Iterator[None]:
+def as_output_error(finals: Sequence[Path]) -> Iterator[None]:
+    """Say in our words that outputs cannot be written."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""SCORES -> Parquet and back: a row group a chunk, provenance and summary in its metadata."""
+"""SCORES and LABELS -> Parquet and back: provenance and summary in its metadata."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ntvep.errors import InputError
-from ntvep.schema import Column
+from ntvep.schema import (
+    ALLELES,
+    LABELS,
+    SCORE_COLUMNS,
+    STATUS_DTYPE,
+    Column,
+    check_labels,
+)
 
 _PROVENANCE, _SUMMARY = b"ntvep_provenance", b"ntvep_summary"
 
@@ -49,6 +56,51 @@ def read_metadata(path: Path) -> tuple[str, str]:
     if _PROVENANCE not in metadata or _SUMMARY not in metadata:
         raise InputError(f"{path}: not a table that ntvep score wrote: it has no provenance")
     return metadata[_PROVENANCE].decode(), metadata[_SUMMARY].decode()
+
+
+def read_scores(path: Path) -> pl.DataFrame:
+    """What an evaluation needs of SCORES: allele, status and scores, without their spread.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds no SCORES.
+    """
+    with _parquet(path) as file:
+        names = file.schema_arrow.names
+        needed = [column.name for column in ALLELES if column.name not in ("record", "allele")]
+        scores = [name for name in SCORE_COLUMNS if name in names]
+        lacking = [name for name in needed if name not in names]
+        if lacking or not scores:
+            raise InputError(
+                f"{path}: no scores: it lacks {', '.join(lacking) or 'every score column'}; "
+                "expected a table that ntvep score wrote"
+            )
+        table = pl.from_arrow(file.read(columns=[*needed, *scores]))
+    assert isinstance(table, pl.DataFrame)
+    return table.with_columns(pl.col("status").cast(STATUS_DTYPE))
+
+
+def read_labels(path: Path) -> pl.DataFrame:
+    """LABELS that ``ntvep labels`` wrote.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds no LABELS.
+    """
+    with _parquet(path) as file:
+        names = file.schema_arrow.names
+        lacking = [column.name for column in LABELS if column.name not in names]
+        if lacking:
+            raise InputError(
+                f"{path}: no labels: it lacks the columns {', '.join(lacking)}; expected a table "
+                f"that ntvep labels wrote. Type: ntvep labels table {path} --output labels.parquet"
+            )
+        table = pl.from_arrow(file.read())
+    assert isinstance(table, pl.DataFrame)
+    try:
+        return check_labels(table)
+    except ValueError as error:
+        raise InputError(
+            f"{path}: not as ntvep labels writes it ({error}); run ntvep labels again"
+        ) from error
 
 
 def read_row_groups(path: Path) -> Iterator[pl.DataFrame]:

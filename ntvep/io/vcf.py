@@ -210,6 +210,40 @@ def read_chunks(inspection: Inspection, sizes: Iterable[int]) -> Iterator[Chunk]
             first += len(kept)
 
 
+@contextmanager
+def streamed(path: Path, size: int) -> Iterator[tuple[tuple[bytes, ...], Iterator[Chunk]]]:
+    """Read a VCF or BCF once: its header, and its records in chunks of this many.
+
+    For inputs that nothing is written back to: they need no inspection first.
+
+    Raises:
+        InputError: (while reading, too) damaged, cut, not a VCF, or a bad record.
+    """
+    name = str(path)
+    with open_lines(path, name) as lines:
+        header, body, _ = _split_header(lines, name)
+
+        def good() -> Iterator[tuple[bytes, re.Match[bytes]]]:
+            for number, line, record in _records(body, header):
+                if isinstance(record, str):
+                    raise InputError(f"{name}, line {number}: {record}. Mend or remove the line")
+                yield line, record
+
+        def chunks() -> Iterator[Chunk]:
+            records, first = good(), 0
+            while some := tuple(islice(records, size)):
+                kept, parsed = zip(*some, strict=True)
+                yield Chunk(kept, _alleles(parsed, first))
+                first += len(kept)
+
+        yield tuple(header), chunks()
+
+
+def info_of(line: bytes) -> str:
+    """INFO of a good record."""
+    return line.split(b"\t", 8)[7].rstrip(b"\r\n").decode("utf-8", "replace")
+
+
 def _split_header(
     lines: Iterator[bytes], name: str
 ) -> tuple[list[bytes], Iterator[tuple[int, bytes]], bool]:

@@ -3,9 +3,13 @@ CHUNKS = [f"{number:05d}" for number in range(config["chunks"])]
 
 
 def options_of(settings, *names):
-    """Command-line options for the keys that are set."""
+    """Command-line options for the keys that are set; a list repeats its option."""
     given = ((name, settings[name]) for name in names if settings.get(name) is not None)
-    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in given)
+    return " ".join(
+        f"--{name.replace('_', '-')} {quote(str(value))}"
+        for name, values in given
+        for value in (values if isinstance(values, list) else [values])
+    )
 
 
 INPUT_OPTIONS = options_of(config, "on_bad_record")

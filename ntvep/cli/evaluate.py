@@ -1,0 +1,63 @@
+"""``ntvep evaluate``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ntvep.cli.options import Force, Quiet, Verbose, command_line, set_up_log
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples: `ntvep evaluate scores.parquet --labels clinvar.parquet -r GRCh38.fa -o "
+    "report/`; two models on the same variants: `ntvep evaluate a.parquet b.parquet --labels "
+    "clinvar.parquet -o report/`"
+)
+def evaluate(
+    scores: Annotated[
+        list[Path], typer.Argument(help="SCORES (.parquet) that ntvep score wrote; several models.")
+    ],
+    labels: Annotated[
+        list[Path], typer.Option("--labels", "-l", help="LABELS that ntvep labels wrote; repeat.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")],
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", "-r", help="FASTA: left-aligns indels, adds baselines."),
+    ] = None,
+    matched: Annotated[
+        int | None,
+        typer.Option(help="Negatives for each positive, alike in chromosome and consequence."),
+    ] = None,
+    lower: Annotated[
+        list[str] | None,
+        typer.Option(help="Feature of the labels of which lower is more deleterious; repeat."),
+    ] = None,
+    ref_mismatch_limit: Annotated[
+        float, typer.Option(help="Share of labels with another REF that stops as wrong assembly.")
+    ] = 0.01,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Judge scores on labels: AUROC, AUPRC, baselines, calibration, as one page to look at.
+
+    For research, not for diagnosis.
+    """
+    from ntvep.commands.evaluate import evaluate as evaluate_files
+
+    set_up_log(quiet, verbose)
+    for line in evaluate_files(
+        scores,
+        labels,
+        output,
+        command=command_line(),
+        reference=reference,
+        matched=matched,
+        lower=lower or (),
+        ref_mismatch_limit=ref_mismatch_limit,
+        force=force,
+    ):
+        print(line)

@@ -1,0 +1,199 @@
+"""``ntvep labels``: what is known of variants, brought into one form."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ntvep.cli.options import Force, Quiet, Verbose, command_line, set_up_log
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Bring labels into one form: ClinVar, GTEx, or any table.",
+)
+gtex = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Labels of GTEx's eQTLs, v8 and v10.",
+)
+app.add_typer(gtex, name="gtex")
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Labels, .parquet.")]
+Features = Annotated[
+    list[str] | None,
+    typer.Option("--feature", help="Column or INFO key of numbers to keep (AF, phyloP); repeat."),
+]
+Files = Annotated[list[Path], typer.Argument(metavar="IN...", help="Tables: TSV or Parquet.")]
+Release = Annotated[
+    str | None, typer.Option(help="GTEx release.", show_default="from the files' names")
+]
+
+
+@app.command(
+    epilog="Example: `ntvep labels clinvar clinvar.vcf.gz -o clinvar.parquet --min-stars 2`"
+)
+def clinvar(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="ClinVar's VCF.")],
+    output: Output,
+    min_stars: Annotated[int, typer.Option(help="Fewest review stars.", min=0, max=4)] = 0,
+    consequence: Annotated[
+        list[str] | None,
+        typer.Option(help="Keep this most severe consequence (missense_variant); repeat."),
+    ] = None,
+    genes: Annotated[
+        str | None, typer.Option(help="Keep these genes: a file, one a line, or A,B,C.")
+    ] = None,
+    feature: Features = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Pathogenic against benign; conflicting and uncertain ones stay, without a label."""
+    from ntvep.commands.labels import label_clinvar
+
+    set_up_log(quiet, verbose)
+    label_clinvar(
+        source,
+        output,
+        command=command_line(),
+        min_stars=min_stars,
+        consequences=consequence or (),
+        genes=genes,
+        features=feature or (),
+        force=force,
+    )
+
+
+@gtex.command(
+    epilog="Example: `ntvep labels gtex finemapped *.SuSiE_summary.parquet -o gtex.parquet`"
+)
+def finemapped(
+    files: Files,
+    output: Output,
+    positive_pip: Annotated[float, typer.Option(help="Positive: this PIP in any tissue.")] = 0.9,
+    negative_pip: Annotated[
+        float, typer.Option(help="Negative: at most this PIP in all tissues.")
+    ] = 0.01,
+    release: Release = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Causal for a gene's expression or not, by CAVIAR, DAP-G or SuSiE.
+
+    A low PIP is no clean negative: where variants stand together, none of them may get a high one.
+    """
+    from ntvep.commands.labels import label_finemapped
+
+    set_up_log(quiet, verbose)
+    label_finemapped(
+        files,
+        output,
+        command=command_line(),
+        positive_pip=positive_pip,
+        negative_pip=negative_pip,
+        release=release,
+        force=force,
+    )
+
+
+@gtex.command(epilog="Example: `ntvep labels gtex pairs *.signif_pairs.parquet -o effects.parquet`")
+def pairs(
+    files: Files,
+    output: Output,
+    release: Release = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Effect sizes of significant variant-gene pairs: of each variant its strongest pair."""
+    from ntvep.commands.labels import label_pairs
+
+    set_up_log(quiet, verbose)
+    label_pairs(files, output, command=command_line(), release=release, force=force)
+
+
+@app.command(
+    epilog="Example: `ntvep labels table hgmd.vcf.gz -o hgmd.parquet --label CLASS --positive DM`"
+)
+def table(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="VCF, TSV, CSV or Parquet: chrom, pos, ref, alt.")
+    ],
+    output: Output,
+    label: Annotated[
+        str | None, typer.Option(help="Column or INFO key of the label.", show_default="label")
+    ] = None,
+    positive: Annotated[list[str] | None, typer.Option(help="Label of positives; repeat.")] = None,
+    negative: Annotated[
+        list[str] | None,
+        typer.Option(help="Label of negatives; repeat.", show_default="all others"),
+    ] = None,
+    effect: Annotated[str | None, typer.Option(help="Column of a measured effect.")] = None,
+    group: Annotated[str | None, typer.Option(help="Column of the gene or tissue.")] = None,
+    consequence: Annotated[str | None, typer.Option(help="Column of SO terms.")] = None,
+    stars: Annotated[str | None, typer.Option(help="Column of review stars.")] = None,
+    feature: Features = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the source, in reports.", show_default="IN")
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Labels, or measured effects, of any VCF or table that you may use."""
+    from ntvep.commands.labels import TableColumns, label_table
+
+    set_up_log(quiet, verbose)
+    where = TableColumns(
+        label=label,
+        effect=effect,
+        group=group,
+        consequence=consequence,
+        stars=stars,
+        positive=positive or (),
+        negative=negative or (),
+        features=feature or (),
+    )
+    label_table(source, output, where, command=command_line(), name=name, force=force)
+
+
+@app.command(
+    epilog="Example: `ntvep labels match clinvar.parquet -o matched.parquet --negatives 9 "
+    "--annotation genes.gtf.gz`"
+)
+def match(
+    source: Annotated[Path, typer.Argument(metavar="LABELS", help="Labels, .parquet.")],
+    output: Output,
+    negatives: Annotated[int, typer.Option(help="Negatives for each positive.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    annotation: Annotated[
+        Path | None, typer.Option(help="GTF or BED: match on the distance to it, too.")
+    ] = None,
+    distance: Annotated[
+        str | None,
+        typer.Option(help="tss or exon of a GTF, interval of a BED.", show_default="the first"),
+    ] = None,
+    frequency: Annotated[
+        str | None, typer.Option(help="Feature that is an allele frequency: match on it, too.")
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Draw negatives like the positives: same chromosome, consequence, distance, frequency."""
+    from ntvep.commands.labels import match as match_labels
+
+    set_up_log(quiet, verbose)
+    match_labels(
+        source,
+        output,
+        command=command_line(),
+        negatives=negatives,
+        seed=seed,
+        annotation=annotation,
+        distance=distance,
+        frequency=frequency,
+        force=force,
+    )

@@ -1,0 +1,295 @@
+"""SCORES and LABELS -> a report of how well they agree: ``ntvep evaluate``."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import polars as pl
+
+from ntvep.errors import ConfigError, InputError
+from ntvep.evaluate.analysis import (
+    LOWER_FEATURES,
+    Score,
+    analyse,
+    baselines_of,
+    model_column,
+    scores_of,
+)
+from ntvep.evaluate.baselines import add_baselines
+from ntvep.evaluate.joining import OUTCOME_MEANING, Joined, Outcome, join
+from ntvep.evaluate.matching import DISTANCE_EDGES, FREQUENCY_EDGES, match_negatives
+from ntvep.evaluate.report import MARK, LabelSet, Report, render
+from ntvep.io.fasta import FastaReference, open_reference
+from ntvep.io.outputs import staged_folder
+from ntvep.io.tables import read_labels, read_metadata, read_scores
+from ntvep.provenance import Provenance, fingerprint
+from ntvep.schema import LABELS, SCORE_NAMES
+
+_log = logging.getLogger("ntvep")
+
+_LABEL_KEY = ("source", "label_chrom", "label_pos", "label_ref", "label_alt")
+
+
+def evaluate(
+    scores: Sequence[Path],
+    labels: Sequence[Path],
+    output: Path,
+    *,
+    command: str,
+    reference: Path | None = None,
+    matched: int | None = None,
+    lower: Sequence[str] = (),
+    ref_mismatch_limit: float = 0.01,
+    force: bool = False,
+) -> list[str]:
+    """Judge scores on labels and write the report to a folder.
+
+    Every other argument is one of :func:`judge`.
+
+    Returns:
+        A line for each set of labels.
+    """
+    with staged_folder(output, MARK, force=force) as folder:
+        report = judge(
+            scores,
+            labels,
+            command=command,
+            reference=reference,
+            matched=matched,
+            lower=lower,
+            ref_mismatch_limit=ref_mismatch_limit,
+        )
+        for name, content in render(report):
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+    return [_line(labels.analysis.name, labels) for labels in report.sets]
+
+
+def judge(
+    scores: Sequence[Path],
+    labels: Sequence[Path],
+    *,
+    command: str,
+    reference: Path | None = None,
+    matched: int | None = None,
+    lower: Sequence[str] = (),
+    ref_mismatch_limit: float = 0.01,
+) -> Report:
+    """Join scores to labels and compute all that a report shows.
+
+    Files of scores with one fingerprint are parts of one table; with several fingerprints they are
+    several models, which are compared. A source of labels that has both classes, or effects, is a
+    set of its own; sources of one class only are judged together.
+
+    Args:
+        scores: SCORES in Parquet.
+        labels: LABELS in Parquet.
+        command: what was typed.
+        reference: FASTA of the assembly: indels are then left-aligned before they are joined, and
+            two baselines need it.
+        matched: number of negatives for each positive, drawn from its chromosome, consequence and
+            bins of distances and allele frequencies that the labels have; None takes all.
+        lower: features of which lower counts as more deleterious.
+        ref_mismatch_limit: share of labels with another REF that stops as a wrong assembly.
+
+    Raises:
+        InputError: a table cannot be used, or a set of labels has one class only.
+        ConfigError: an option has a value that cannot be used.
+    """
+    if matched is not None and matched < 1:
+        raise ConfigError(f"--matched is {matched}; expected 1 or more")
+    models = _models(scores)
+    table, outcomes, features = _joined(
+        {name: files for name, (files, _) in models.items()},
+        _in_sets(pl.concat([read_labels(path) for path in _once(labels)], how="diagonal")),
+        None if reference is None else open_reference(reference),
+        ref_mismatch_limit,
+    )
+    unknown = set(lower) - set(features)
+    if unknown:
+        raise ConfigError(
+            f"--lower {', '.join(sorted(unknown))}: the labels have no such feature; "
+            f"found {', '.join(features) or 'none'}"
+        )
+    judged = scores_of(table.columns, list(models)) + baselines_of(table.columns, features, lower)
+    sets = [
+        _judge_set(
+            str(name), table.filter(pl.col("source") == name), judged, features, rows, matched
+        )
+        for (name,), rows in outcomes.group_by("source", maintain_order=True)
+    ]
+    return Report(
+        sets,
+        {name: made for name, (_, made) in models.items()},
+        [path.name for path in labels],
+        version("ntvep"),
+        command,
+    )
+
+
+# Scores -------------------------------------------------------------------------------------------
+
+
+def _once(paths: Sequence[Path]) -> Sequence[Path]:
+    """Refuse a file that is given twice: every count would be wrong."""
+    repeated = [path for path, n in Counter(path.resolve() for path in paths).items() if n > 1]
+    if repeated:
+        raise ConfigError(f"{repeated[0].name} is given twice; give each file once")
+    return paths
+
+
+def _models(paths: Sequence[Path]) -> dict[str, tuple[list[Path], Provenance]]:
+    """Files by the model that they are of: its name in the report, and its provenance."""
+    by_fingerprint: dict[str, tuple[list[Path], Provenance]] = {}
+    for path in _once(paths):
+        provenance, summary = read_metadata(path)
+        made = Provenance.from_json(provenance)
+        said = {made.fingerprint, fingerprint(made.model, made.settings)}
+        said.add(json.loads(summary).get("fingerprint", made.fingerprint))
+        if len(said) > 1:
+            raise InputError(
+                f"{path}: scores of {len(said)} fingerprints in one table "
+                f"({', '.join(sorted(said))}); expected those of one model and one set of "
+                "settings. Run ntvep score for it again, and give one table for each"
+            )
+        by_fingerprint.setdefault(made.fingerprint, ([], made))[0].append(path)
+    names = Counter(Path(made.model.model_id).name for _, made in by_fingerprint.values())
+    return {
+        name if names[name] == 1 else f"{name} {made.fingerprint[:6]}": (files, made)
+        for files, made in by_fingerprint.values()
+        for name in [Path(made.model.model_id).name]
+    }
+
+
+def _joined(
+    models: Mapping[str, Sequence[Path]],
+    labels: pl.DataFrame,
+    reference: FastaReference | None,
+    ref_mismatch_limit: float,
+) -> tuple[pl.DataFrame, pl.DataFrame, Sequence[str]]:
+    """Labelled alleles with the scores of all models; outcomes of the labels; features."""
+    table, outcomes, features = pl.DataFrame(), [], []
+    for name, files in models.items():
+        scores = pl.concat([read_scores(path) for path in files], how="vertical")
+        joined = join(scores, labels, reference, ref_mismatch_limit=ref_mismatch_limit)
+        if joined.repeated_scores:
+            _log.info("%s: %d alleles were scored twice", name, joined.repeated_scores)
+        features = list(joined.features)
+        outcomes.append(_outcomes(name, joined))
+        theirs = [c for c in ("status", *SCORE_NAMES) if c in scores.columns]
+        renamed = joined.table.rename({c: model_column(c, name, list(models)) for c in theirs})
+        table = _beside(table, renamed) if table.width else renamed
+    return add_baselines(table, reference), pl.concat(outcomes), features
+
+
+def _beside(table: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    """Scores of another model for the same labels; an allele that one lacks has nulls there."""
+    both = table.join(other, _LABEL_KEY, how="full", coalesce=True, suffix=" (right)")
+    shared = [c for c in table.columns if c in other.columns and c not in _LABEL_KEY]
+    filled = both.with_columns(pl.coalesce(c, f"{c} (right)").alias(c) for c in shared)
+    return filled.drop(f"{c} (right)" for c in shared)
+
+
+def _outcomes(model: str, joined: Joined) -> pl.DataFrame:
+    order = [outcome.value for outcome in Outcome]
+    return (
+        joined.labels.group_by("source", pl.col("outcome").cast(pl.String))
+        .len("labels")
+        .sort("source", pl.col("outcome").cast(pl.Enum(order)))
+        .select(
+            "source",
+            pl.lit(model).alias("model"),
+            "outcome",
+            "labels",
+            pl.col("outcome").replace_strict(OUTCOME_MEANING).alias("meaning"),
+        )
+    )
+
+
+# Labels -------------------------------------------------------------------------------------------
+
+
+def _in_sets(labels: pl.DataFrame) -> pl.DataFrame:
+    """Labels whose ``source`` is the set that they are judged in.
+
+    A list of positives and a list of negatives come as two sources often: those with one class
+    only, and no effects, make up one set.
+    """
+    if labels.is_empty():
+        raise InputError("the labels are empty; expected a row for each labelled allele")
+    features = labels.columns[len(LABELS) :]
+    classes = labels.group_by("source", maintain_order=True).agg(
+        classes=pl.col("label").drop_nulls().n_unique(), effects=pl.col("effect").count()
+    )
+    single = classes.filter(pl.col("classes") == 1, pl.col("effects") == 0)["source"].to_list()
+    if len(single) > 1:
+        together = pl.col("source").replace(single, [" + ".join(single)] * len(single))
+        labels = labels.with_columns(together)
+    return labels.select(*(column.name for column in LABELS), *features)
+
+
+def _judge_set(
+    name: str,
+    table: pl.DataFrame,
+    judged: Sequence[Score],
+    features: Sequence[str],
+    outcomes: pl.DataFrame,
+    matched: int | None,
+) -> LabelSet:
+    positives, negatives = (table["label"] == True).sum(), (table["label"] == False).sum()  # noqa: E712
+    effects = table["effect"].count()
+    if not (positives and negatives) and not effects:
+        counts = ", ".join(
+            f"{n} {outcome}" for outcome, n in outcomes.select("outcome", "labels").rows()
+        )
+        raise InputError(
+            f"{name}: {positives} positives and {negatives} negatives are among the scores "
+            f"({counts}); expected both. Score the variants of the labels, or give labels of the "
+            "other class with one more --labels"
+        )
+    notes = []
+    if matched is not None:
+        table, note = _matched(name, table, features, matched)
+        notes.append(note)
+    present = [score for score in judged if table[score.column].count()]
+    if not any(score.kind == "score" for score in present):
+        raise InputError(f"{name}: no labelled variant has a score; see its status in the scores")
+    return LabelSet(analyse(table, present, name=name), present, outcomes.drop("source"), notes)
+
+
+def _matched(
+    name: str, table: pl.DataFrame, features: Iterable[str], negatives: int
+) -> tuple[pl.DataFrame, str]:
+    distances = {f: DISTANCE_EDGES for f in features if f.endswith("_distance")}
+    frequencies = {f: FREQUENCY_EDGES for f in features if f.lower() in LOWER_FEATURES}
+    bins: dict[str, Sequence[float]] = {**distances, **frequencies}
+    found = match_negatives(table, negatives, seed=0, bins=bins)
+    on = ", ".join(("chromosome", "consequence", *bins))
+    if not found.positives:
+        raise InputError(
+            f"{name}: no positive has {negatives} negatives of its {on}; ask for fewer with "
+            "--matched, or give more negatives"
+        )
+    return found.table, (
+        f"Matched: {negatives} negatives for each positive, of its {on}. {found.unmatched:,} "
+        f"positives had too few and are left out, as are {found.unused:,} negatives."
+    )
+
+
+def _line(name: str, labels: LabelSet) -> str:
+    analysis = labels.analysis
+    rows = {row["score"]: row for row in analysis.tables["headline"].to_dicts()}
+    primary = rows[analysis.primary.name]
+    counts = f"{primary['positives']:,} positives, {primary['negatives']:,} negatives"
+    if primary["auroc"] is None:
+        return f"{name}: {counts}: {primary['note']} for an AUROC of {analysis.primary.name}"
+    line = (
+        f"{name}: {analysis.primary.name}, AUROC {primary['auroc']:.3f} (95 % interval "
+        f"{primary['auroc_low']:.3f} to {primary['auroc_high']:.3f}; {counts})"
+    )
+    rule = rows.get("consequence rule")
+    return line + (f"; the consequence alone {rule['auroc']:.3f}" if rule and rule["auroc"] else "")

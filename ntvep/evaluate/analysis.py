@@ -1,0 +1,486 @@
+"""joined labels -> every table of the report: one set of labels, any number of scores."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from ntvep.evaluate import metrics
+from ntvep.evaluate.baselines import TYPES
+from ntvep.evaluate.calibration import calibrate
+from ntvep.evaluate.consequences import SEVERITY
+from ntvep.evaluate.metrics import Clusters, Discrimination, Interval, Ranked
+from ntvep.schema import SCORE_NAMES, Status
+
+Kind = Literal["score", "baseline", "feature"]
+
+SIGN: Mapping[str, int] = {
+    # The model finds ALT less likely than REF.
+    **dict.fromkeys(("llr", "llr_marginal", "llr_unmasked", "pll_delta"), -1),
+    # The model is sure of what stands here: a constrained place.
+    "entropy": -1,
+    # REF and ALT embeddings are farther apart ...
+    **dict.fromkeys(("cosine_distance", "l1", "l2"), 1),
+    **dict.fromkeys(("cosine_distance_token", "l1_token", "l2_token"), 1),
+    # ... or less alike: a dot product is no distance.
+    **dict.fromkeys(("dot", "dot_token"), -1),
+    # Rank 0 is the most severe consequence.
+    "consequence_rank": -1,
+    # The rarer a kind of mutation, the longer an allele, the more is it suspected.
+    "mutation_class": 1,
+    "allele_length": 1,
+    # Should tell nothing: a place has no business to predict a label.
+    "end_distance": 1,
+}
+"""+1: higher counts as more deleterious; -1: lower does. Fixed here, never chosen on labels."""
+LOWER_FEATURES = frozenset({"af", "maf", "ac", "allele_frequency"})
+"""Features (in any case) of which lower counts, unless the user says otherwise: rarity."""
+
+BASELINES: Mapping[str, str] = {
+    "consequence_rank": "consequence rule",
+    "mutation_class": "mutation class",
+    "allele_length": "allele length",
+    "end_distance": "distance to contig end",
+}
+FAMILIES: Mapping[str, str] = {
+    "consequence": "consequence",
+    "stars": "review stars",
+    "variant_type": "variant type",
+    "chrom": "chromosome",
+}
+_STRATUM_BINS = 256
+_HISTOGRAM_BINS = 60
+_SURPRISING = 20
+_QUANTILES = {"low": 0.05, "lower_quartile": 0.25, "median": 0.5, "upper_quartile": 0.75,
+              "high": 0.95}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Score:
+    """One column that is judged.
+
+    Attributes:
+        column: in the joined table.
+        name: for people.
+        sign: see :data:`SIGN`.
+        kind: a model's score, a trivial rule, or a column of the labels.
+        model: whose score it is; empty for the other kinds.
+    """
+
+    column: str
+    name: str
+    sign: int
+    kind: Kind
+    model: str = ""
+
+    @property
+    def direction(self) -> str:
+        """Which way is more deleterious."""
+        return "higher" if self.sign > 0 else "lower"
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """Everything that the report shows of one set of labels.
+
+    Attributes:
+        name: of the set: its sources.
+        primary: the score that single-score figures show, chosen by its place, not by its value.
+        clusters: what was resampled.
+        positives, negatives: labelled variants among the scores, with or without a score.
+        tables: by name; a table that has no rows is left out.
+    """
+
+    name: str
+    primary: Score
+    clusters: str
+    positives: int
+    negatives: int
+    tables: Mapping[str, pl.DataFrame]
+
+
+def scores_of(columns: Sequence[str], models: Sequence[str]) -> list[Score]:
+    """The models' scores among the columns of a joined table; see :func:`model_column`."""
+    return [
+        Score(column, column, SIGN[name], "score", model)
+        for name, model in product(SCORE_NAMES, models)
+        if (column := model_column(name, model, models)) in columns
+    ]
+
+
+def model_column(column: str, model: str, models: Sequence[str]) -> str:
+    """Name of a column of SCORES in the joined table: with its model if there are several."""
+    return column if len(models) == 1 else f"{column} · {model}"
+
+
+def baselines_of(
+    columns: Sequence[str], features: Sequence[str], lower: Iterable[str] = ()
+) -> list[Score]:
+    """Baselines and features among the columns; ``lower`` names features of which lower counts."""
+    declared = {name.lower() for name in lower} | LOWER_FEATURES
+
+    def is_lower(name: str) -> bool:
+        # Distances to a gene's start or exon: what is near matters more.
+        return name.lower() in declared or name.endswith("_distance")
+
+    return [
+        *(Score(c, name, SIGN[c], "baseline") for c, name in BASELINES.items() if c in columns),
+        *(Score(c, c, -1 if is_lower(c) else 1, "feature") for c in features),
+    ]
+
+
+def analyse(table: pl.DataFrame, scores: Sequence[Score], *, name: str) -> Analysis:
+    """Judge every score on one set of labels.
+
+    Args:
+        table: joined labels (see :func:`ntvep.evaluate.joining.join`) with baselines.
+        scores: what to judge; the first is the primary one.
+        name: of the set of labels.
+    """
+    clusters = metrics.clusters(table)
+    labelled = table["label"].is_not_null().to_numpy()
+    rows = _Rows(table, clusters, table.filter(labelled), clusters.rows(labelled))
+    with ThreadPoolExecutor(_workers()) as pool:
+        judged = dict(zip(scores, pool.map(lambda score: _judge(rows, score), scores), strict=True))
+        differences = list(pool.map(lambda pair: _difference(rows, judged, *pair), _pairs(scores)))
+    parts = {
+        "headline": [{**_about(score), **j.headline} for score, j in judged.items()],
+        "differences": differences,
+        **{
+            part: [
+                {"score": score.name, **row} for score, j in judged.items() for row in rows_of(j)
+            ]
+            for part, rows_of in _PARTS.items()
+        },
+        "severity_levels": _severity_levels(table, scores),
+        "surprising": _surprising(rows, scores[0]),
+        "statuses": _statuses(table, scores),
+    }
+    tables = {part: pl.DataFrame(rows, infer_schema_length=None) for part, rows in parts.items()}
+    positives = int(rows.labelled["label"].sum())
+    return Analysis(
+        name,
+        scores[0],
+        clusters.choice,
+        positives,
+        rows.labelled.height - positives,
+        {part: table for part, table in tables.items() if table.height},
+    )
+
+
+_Row = dict[str, object]
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """All variants, and those of them that are positive or negative."""
+
+    table: pl.DataFrame
+    clusters: Clusters
+    labelled: pl.DataFrame
+    labelled_clusters: Clusters
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    data: Ranked
+    found: Discrimination | None
+    headline: _Row
+    curves: list[_Row]
+    strata: list[_Row]
+    effects: list[_Row]
+    severity: list[_Row]
+    distributions: list[_Row]
+    calibration: list[_Row]
+    reliability: list[_Row]
+
+
+_PARTS: Mapping[str, Callable[[_Judged], list[_Row]]] = {
+    "curves": lambda judged: judged.curves,
+    "strata": lambda judged: judged.strata,
+    "effects": lambda judged: judged.effects,
+    "severity": lambda judged: judged.severity,
+    "distributions": lambda judged: judged.distributions,
+    "calibration": lambda judged: judged.calibration,
+    "reliability": lambda judged: judged.reliability,
+}
+
+
+def _workers() -> int:
+    return min(4, len(os.sched_getaffinity(0)))
+
+
+def _about(score: Score) -> _Row:
+    return {
+        "score": score.name,
+        "kind": score.kind,
+        "model": score.model,
+        "deleterious": score.direction,
+    }
+
+
+def _oriented(table: pl.DataFrame, score: Score) -> np.ndarray:
+    """Values of a score, higher = more deleterious; NaN where there is none."""
+    return score.sign * table[score.column].cast(pl.Float64).to_numpy()
+
+
+def _judge(rows: _Rows, score: Score) -> _Judged:
+    label = rows.labelled["label"].to_numpy()
+    data = metrics.ranked(label, _oriented(rows.labelled, score), rows.labelled_clusters)
+    found = metrics.discrimination(data, curves=True) if data.is_enough else None
+    is_score = score.kind == "score"
+    calibrated = calibrate(data) if is_score else None
+    return _Judged(
+        data,
+        found,
+        _figures(data, len(label), found),
+        _curves(found) if found else [],
+        list(_strata(rows.labelled, data)),
+        _effects(rows, score),
+        _severity(rows, score) if score.column != "consequence_rank" else [],
+        list(_distributions(data, score)) if is_score else [],
+        _calibration(calibrated.curve, score) if calibrated else [],
+        calibrated.reliability.to_dicts() if calibrated else [],
+    )
+
+
+def _figures(data: Ranked, labelled: int, found: Discrimination | None) -> _Row:
+    """Numbers of one score on some variants: no AUROC without its counts, nor without coverage."""
+    n = len(data.label)
+    row: _Row = {
+        "positives": data.positives,
+        "negatives": data.negatives,
+        "without_score": labelled - n,
+        "prevalence": data.positives / n if n else None,
+    }
+    for name in ("auroc", "auprc"):
+        of: Interval | None = getattr(found, name) if found else None
+        row |= {name: of and of.value, f"{name}_low": of and of.low, f"{name}_high": of and of.high}
+    row["note"] = "" if found else "too few"
+    return row
+
+
+def _curves(found: Discrimination) -> list[_Row]:
+    rows: list[_Row] = []
+    for name, band in (("ROC", found.roc), ("precision-recall", found.precision_recall)):
+        assert band is not None
+        values = zip(metrics.CURVE_POINTS, band.value, band.low, band.high, strict=True)
+        rows += [
+            {"curve": name, "x": float(x), "y": float(y), "low": float(low), "high": float(high)}
+            for x, y, low, high in values
+        ]
+    return rows
+
+
+def _strata(labelled: pl.DataFrame, data: Ranked) -> Iterable[_Row]:
+    for family, column in ((f, c) for c, f in FAMILIES.items() if c in labelled.columns):
+        values = _levels(labelled[column])
+        if len(values) < 2:
+            continue
+        codes = (
+            labelled[column]
+            .cast(pl.String)
+            .replace_strict(values, range(len(values)), default=-1, return_dtype=pl.Int16)
+        )
+        code = codes.to_numpy()
+        of_data = code[data.row]
+        # Stable: within a stratum variants keep the order of their score.
+        places = np.argsort(of_data, kind="stable")
+        ends = np.searchsorted(of_data[places], np.arange(-1, len(values)), side="right")
+        for number, value in enumerate(values):
+            part = data.some(places[ends[number] : ends[number + 1]])
+            found = metrics.discrimination(part, bins=_STRATUM_BINS) if part.is_enough else None
+            figures = _figures(part, int((code == number).sum()), found)
+            yield {"family": family, "stratum": value, **figures}
+
+
+def _levels(values: pl.Series) -> list[str]:
+    """Distinct values as text, in the order in which people expect them."""
+    distinct = values.drop_nulls().cast(pl.String).unique().to_list()
+    return sorted(distinct, key=_place_of)
+
+
+def _place_of(value: str) -> tuple[int, int, str]:
+    """Consequences by severity, types as listed, numbers and chromosomes by number, then names."""
+    if value in SEVERITY:
+        return 0, SEVERITY[value], value
+    if value in TYPES:
+        return 0, TYPES.index(value), value
+    number = value.removeprefix("chr")
+    return (1, int(number), value) if number.isdecimal() else (2, 0, value)
+
+
+def _effects(rows: _Rows, score: Score) -> list[_Row]:
+    """Rank correlation with the effect as it is signed, and with its size."""
+    effect = rows.table["effect"].cast(pl.Float64).to_numpy()
+    value = _oriented(rows.table, score)
+    known = np.isfinite(effect) & np.isfinite(value)
+    if known.sum() < metrics.TOO_FEW:
+        return []
+    clusters = rows.clusters.rows(known)
+    value, effect = value[known], effect[known]
+    return [
+        {
+            "effect": name,
+            "variants": int(known.sum()),
+            "without_score": int(np.isfinite(rows.table["effect"].to_numpy()).sum() - known.sum()),
+            **_interval("spearman", metrics.spearman(x, y, clusters)),
+        }
+        for name, x, y in (
+            ("as signed, with the score as it is", score.sign * value, effect),
+            ("size, with the score turned to deleterious", value, np.abs(effect)),
+        )
+    ]
+
+
+def _severity(rows: _Rows, score: Score) -> list[_Row]:
+    """Correlation with Ensembl's rank of the consequence: positive if severe ones score high."""
+    rank = rows.table["consequence_rank"].to_numpy()
+    value = _oriented(rows.table, score)
+    known = np.isfinite(rank) & np.isfinite(value)
+    if known.sum() < metrics.TOO_FEW or not np.ptp(rank[known]) or not np.ptp(value[known]):
+        return []
+    severity, value = -rank[known], value[known]
+    return [
+        {
+            "variants": int(known.sum()),
+            **_interval("spearman", metrics.spearman(value, severity, rows.clusters.rows(known))),
+            "pearson": float(stats.pearsonr(value, severity).statistic),
+        }
+    ]
+
+
+def _interval(name: str, found: Interval) -> _Row:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def _distributions(data: Ranked, score: Score) -> Iterable[_Row]:
+    """Histogram of each class over one set of bins; what lies outside counts in the outer bins."""
+    if not len(data.score):
+        return
+    values = score.sign * data.score
+    low, middle, high = np.quantile(values, [0.002, 0.5, 0.998])
+    # Distances have a long tail: on a straight axis all would be in the first bin.
+    is_log = low > 0 and high > 20 * middle
+    axis = np.log if is_log else np.positive
+    edges = np.linspace(axis(low), axis(max(high, low + 1e-9)), _HISTOGRAM_BINS + 1)
+    for label in (True, False):
+        of_class = np.clip(axis(values[data.label == label]), edges[0], edges[-1])
+        if len(of_class):
+            counts = np.histogram(of_class, edges)[0]
+            ends = np.exp(edges) if is_log else edges
+            for begin, end, count in zip(ends[:-1], ends[1:], counts, strict=True):
+                yield {
+                    "axis": "log" if is_log else "linear",
+                    "label": "positive" if label else "negative",
+                    "from": float(begin),
+                    "to": float(end),
+                    "variants": int(count),
+                    "share": float(count / len(of_class)),
+                }
+
+
+def _calibration(curve: pl.DataFrame, score: Score) -> list[_Row]:
+    """With values of the score as it is: higher is more deleterious only inside the computation."""
+    return curve.with_columns(value=score.sign * pl.col("value")).sort("value").to_dicts()
+
+
+def _severity_levels(table: pl.DataFrame, scores: Sequence[Score]) -> list[_Row]:
+    """Quantiles of each score at each consequence and label, those with enough variants."""
+    rows: list[_Row] = []
+    label = pl.when("label").then(pl.lit("positive")).when(~pl.col("label")).then(
+        pl.lit("negative")).otherwise(pl.lit("unlabelled"))  # fmt: skip
+    for score in scores:
+        if score.kind != "score":
+            continue
+        value = pl.col(score.column)
+        levels = (
+            table.filter(value.is_not_null(), pl.col("consequence_rank").is_not_null())
+            .group_by("consequence", "consequence_rank", label.alias("label"))
+            .agg(
+                pl.len().alias("variants"), **{q: value.quantile(f) for q, f in _QUANTILES.items()}
+            )
+            .filter(pl.col("variants") >= metrics.TOO_FEW)
+            .sort("consequence_rank", "label")
+        )
+        rows += [{"score": score.name, **row} for row in levels.to_dicts()]
+    return rows
+
+
+def _surprising(rows: _Rows, score: Score) -> list[_Row]:
+    """Negatives that the score finds most deleterious, positives that it finds least so."""
+    value = pl.Series(_oriented(rows.labelled, score), nan_to_null=True)
+    shown = ["chrom", "pos", "ref", "alt", "label", score.column, "consequence", "stars", "group"]
+    known = (
+        rows.labelled.select(shown)
+        .rename({score.column: "value"})
+        .with_columns(oriented=value, percentile=100 * value.rank() / value.count())
+        .filter(pl.col("oriented").is_not_null())
+    )
+    parts = [
+        known.filter(pl.col("label") == label).sort(
+            "oriented", descending=not label, maintain_order=True
+        )
+        for label in (False, True)
+    ]
+    table = pl.concat([part.head(_SURPRISING) for part in parts]).drop("oriented")
+    return table.to_dicts()
+
+
+def _statuses(table: pl.DataFrame, scores: Sequence[Score]) -> list[_Row]:
+    """Labelled variants by status and label: what has no score, and why."""
+    models = list(dict.fromkeys(score.model for score in scores if score.kind == "score"))
+    rows: list[_Row] = []
+    for model in models:
+        status = pl.col(model_column("status", model, models)).cast(pl.String)
+        counts = (
+            table.group_by(status.fill_null("not in these scores").alias("status"), "label")
+            .len("variants")
+            .sort(pl.col("status") != Status.OK, "status", "label", descending=[False, False, True])
+        )
+        rows += [{"model": model, **row} for row in counts.to_dicts()]
+    return rows
+
+
+def _pairs(scores: Sequence[Score]) -> list[tuple[Score, Score]]:
+    """The primary score against each other; and each score of one model against another's."""
+    primary, *others = scores
+    pairs = [(primary, other) for other in others]
+    for index, score in enumerate(scores):
+        for other in scores[index + 1 :]:
+            same = score.column.split(" · ")[0] == other.column.split(" · ")[0]
+            if same and score.model != other.model and score is not primary:
+                pairs.append((score, other))
+    return pairs
+
+
+def _difference(rows: _Rows, judged: Mapping[Score, _Judged], a: Score, b: Score) -> _Row:
+    """A - b on the variants that have both, in the same resamples."""
+    row: _Row = {"a": a.name, "b": b.name}
+    of_a, of_b = judged[a], judged[b]
+    both = _has(rows, of_a) & _has(rows, of_b)
+    found = []
+    for one in (of_a, of_b):
+        data = one.data.some(both[one.data.row])
+        if not data.is_enough:
+            return row | {"variants": int(both.sum()), "note": "too few"}
+        is_all = len(data.label) == len(one.data.label)
+        found.append(one.found if is_all and one.found else metrics.discrimination(data))
+    row["variants"] = int(both.sum())
+    for name in ("auroc", "auprc"):
+        parts = [(getattr(f, name), getattr(f, f"{name}_draws")) for f in found]
+        difference = metrics.difference(*parts[0], *parts[1])
+        row |= _interval(f"{name}_difference", difference)
+    return row | {"note": ""}
+
+
+def _has(rows: _Rows, judged: _Judged) -> np.ndarray:
+    has = np.zeros(rows.labelled.height, bool)
+    has[judged.data.row] = True
+    return has

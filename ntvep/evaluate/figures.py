@@ -1,0 +1,569 @@
+"""tables of an analysis -> figures: Vega-Lite specifications that hold their own data.
+
+Colour never speaks alone: lines have dashes and points have shapes too. A figure names no colour of
+its own; :data:`LIGHT` and :data:`DARK` give them, so that one specification serves both.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import polars as pl
+from altair.utils.schemapi import debug_mode
+
+from ntvep.evaluate.analysis import FAMILIES, Analysis, Score
+from ntvep.evaluate.calibration import ODDS
+
+Spec = dict[str, Any]
+_Panel = alt.LayerChart | alt.FacetChart
+
+_PREFERRED = ("llr", "cosine_distance", "pll_delta", "entropy")
+_MOST_SHOWN = 6
+_WIDTH = 340
+_THIRD = 250
+_STEP = 20
+_DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [10, 4], [4, 2, 1, 2, 1, 2]]
+_SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
+
+
+def _theme(ink: str, faint: str, colours: Sequence[str]) -> Spec:
+    text = {"labelColor": ink, "titleColor": ink, "labelFontSize": 12, "titleFontSize": 12}
+    return {
+        "background": None,
+        "font": "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', sans-serif",
+        "view": {"stroke": None},
+        "axis": {
+            **text,
+            "titleFontWeight": "normal",
+            "gridColor": faint,
+            "domainColor": ink,
+            "tickColor": ink,
+            "labelLimit": 260,
+        },
+        "legend": {**text, "titleFontWeight": "normal", "labelLimit": 260, "symbolSize": 90,
+                   "symbolStrokeWidth": 2},
+        "header": {**text, "titleFontWeight": "normal"},
+        "title": {"color": ink, "fontSize": 13, "fontWeight": 600, "anchor": "start"},
+        "rule": {"color": ink},
+        "tick": {"color": ink},
+        "text": {"color": ink, "fontSize": 12},
+        "point": {"color": colours[0]},
+        "line": {"color": colours[0], "strokeWidth": 2},
+        "area": {"color": colours[0]},
+        "range": {"category": list(colours), "symbol": _SHAPES},
+    }  # fmt: skip
+
+
+LIGHT = _theme(
+    "#1f2933", "#e4e7eb", ("#0b62a4", "#c8472b", "#2a7f62", "#7b4ea3", "#a8730c", "#4a5560")
+)
+DARK = _theme(
+    "#d7dde4", "#333d49", ("#79b8f5", "#ff9b80", "#6cd3ab", "#c9a6f2", "#f1c765", "#b3bdc9")
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with what a reader needs beside it.
+
+    Attributes:
+        name: of its files.
+        title, caption: for people; the caption says what is shown, and how to read it.
+        spec: Vega-Lite.
+        table: name of the analysis' table that it shows, or a part of it.
+    """
+
+    name: str
+    title: str
+    caption: str
+    spec: Spec
+    table: str
+
+
+def shown(analysis: Analysis, scores: Sequence[Score]) -> list[Score]:
+    """The few scores that crowded figures show, by a rule that looks at no result.
+
+    ``llr``, ``cosine_distance``, ``pll_delta`` and ``entropy`` of each model, then others in the
+    order of the table, and always the consequence rule.
+    """
+    rule = [s for s in scores if s.column == "consequence_rank"]
+    own = [s for s in scores if s.kind == "score"]
+    preferred = [s for name in _PREFERRED for s in own if s.column.split(" · ")[0] == name]
+    chosen = [*preferred, *(s for s in own if s not in preferred)]
+    chosen.sort(key=lambda s: s is not analysis.primary)
+    features = [s for s in scores if s.kind == "feature"]
+    return [*chosen, *features][: _MOST_SHOWN - len(rule)] + rule
+
+
+def figures(analysis: Analysis, scores: Sequence[Score]) -> list[Figure]:
+    """All figures for which there is a table, in the order of the report."""
+    few = [score.name for score in shown(analysis, scores)]
+    # altair would check every part of every figure against Vega-Lite's schema: most of the time.
+    with debug_mode(False):
+        return [figure for figure in _figures(analysis, few) if figure is not None]
+
+
+def _figures(analysis: Analysis, few: Sequence[str]) -> Iterable[Figure | None]:
+    return (
+        _headline(analysis),
+        _curves(analysis, few),
+        _differences(analysis),
+        _distributions(analysis, few),
+        _consequences(analysis),
+        _strata(analysis, few),
+        _severity(analysis),
+        _effects(analysis),
+        _leaks(analysis),
+        _calibration(analysis, few),
+    )
+
+
+# Figures ------------------------------------------------------------------------------------------
+
+
+def _headline(analysis: Analysis) -> Figure | None:
+    data = _numbers(analysis.tables["headline"], "auroc")
+    if not data.height:
+        return None
+    panels = [
+        _dots(data, value, title, _chance(data, value), shape="kind", y_labels=value == "auroc")
+        for value, title in (("auroc", "AUROC"), ("auprc", "AUPRC (average precision)"))
+    ]
+    return Figure(
+        "headline",
+        "How well each score tells positives from negatives",
+        "Points with 95 % intervals. Dashed: chance, which for AUPRC is the prevalence. Baselines "
+        "and columns of the labels are measured as the scores are.",
+        _spec(alt.hconcat(*panels, spacing=24)),
+        "headline",
+    )
+
+
+def _curves(analysis: Analysis, few: Sequence[str]) -> Figure | None:
+    if "curves" not in analysis.tables:
+        return None
+    data = analysis.tables["curves"].filter(pl.col("score").is_in(few))
+    if not data.height:
+        return None
+    names = [name for name in few if name in data["score"]]
+    prevalence = analysis.positives / (analysis.positives + analysis.negatives)
+    pick = alt.selection_point(fields=["score"], bind="legend", name="picked")
+    panels: list[_Panel] = []
+    for curve, x, y in (
+        ("ROC", "false-positive rate", "true-positive rate"),
+        ("precision-recall", "recall", "precision"),
+    ):
+        base = alt.Chart(
+            _data(data.filter(pl.col("curve") == curve), "score", "x", "y", "low", "high")
+        )
+        colour = _colour("score", names, of_lines=True)
+        seen = alt.condition(pick, alt.value(1), alt.value(0.12))
+        band = base.mark_area().encode(
+            alt.X("x:Q", title=x, scale=alt.Scale(domain=[0, 1])),
+            alt.Y("low:Q", title=y, scale=alt.Scale(domain=[0, 1])),
+            alt.Y2("high:Q"),
+            colour,
+            opacity=alt.condition(pick, alt.value(0.14), alt.value(0.02)),
+        )
+        line = base.mark_line().encode(
+            alt.X("x:Q"),
+            alt.Y("y:Q"),
+            colour,
+            _dash("score", names),
+            opacity=seen,
+            tooltip=["score:N", *_rounded(x=x, y=y, low="low", high="high")],
+        )
+        chance = (
+            (
+                alt.Chart(_inline([{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
+                if curve == "ROC"
+                else alt.Chart(_inline([{"x": 0, "y": prevalence}, {"x": 1, "y": prevalence}]))
+            )
+            .mark_line(strokeDash=[2, 4], strokeWidth=1, color="gray")
+            .encode(x="x:Q", y="y:Q")
+        )
+        if not panels:
+            line = line.add_params(pick)
+        title = "ROC" if curve == "ROC" else "Precision and recall"
+        panels.append(
+            alt.layer(chance, band, line).properties(width=_WIDTH, height=_WIDTH, title=title)
+        )
+    return Figure(
+        "curves",
+        "ROC and precision-recall curves",
+        "Bands are pointwise 95 % intervals. Dotted: chance. Click a name in the legend to single "
+        "it out. At most six are drawn, by a rule that looks at no result; data files hold all.",
+        _spec(alt.hconcat(*panels, spacing=32)),
+        "curves",
+    )
+
+
+def _differences(analysis: Analysis) -> Figure | None:
+    table = analysis.tables.get("differences")
+    if table is None or "auroc_difference" not in table.columns:
+        return None
+    data = _numbers(table, "auroc_difference").with_columns(
+        score=pl.format("{} minus {}", "a", "b")
+    )
+    if not data.height:
+        return None
+    panels = [
+        _dots(data, value, title, [0.0], domain=None, y_labels=value.startswith("auroc"))
+        for value, title in (
+            ("auroc_difference", "difference of AUROC"),
+            ("auprc_difference", "difference of AUPRC"),
+        )
+    ]
+    return Figure(
+        "differences",
+        "Paired differences",
+        "Both scores on the variants that have both, in the same resamples. An interval that holds "
+        "0 is no difference.",
+        _spec(alt.hconcat(*panels, spacing=24)),
+        "differences",
+    )
+
+
+def _distributions(analysis: Analysis, few: Sequence[str]) -> Figure | None:
+    if "distributions" not in analysis.tables:
+        return None
+    data = analysis.tables["distributions"].filter(pl.col("score").is_in(few))
+    names = [name for name in few if name in data["score"]][:4]
+    panels = []
+    for name in names:
+        part = data.filter(pl.col("score") == name)
+        scale = alt.Scale(type=part["axis"][0], nice=False)
+        base = alt.Chart(_data(part, "label", "from", "to", "share", "variants")).encode(
+            alt.X("from:Q", title=name, scale=scale),
+            alt.Y("share:Q", title="share of the class", stack=None, axis=alt.Axis(format=".0%")),
+            _colour("label", ["positive", "negative"], of_lines=True),
+            tooltip=[
+                "label:N",
+                *_rounded(**{"from": "from", "to": "to"}),
+                "variants:Q",
+                alt.Tooltip("share:Q", format=".2%"),
+            ],
+        )
+        area = base.mark_area(interpolate="step-after", opacity=0.18)
+        line = base.mark_line(interpolate="step-after").encode(
+            _dash("label", ["positive", "negative"])
+        )
+        panels.append(alt.layer(area, line).properties(width=_WIDTH, height=150, title=name))
+    if not panels:
+        return None
+    return Figure(
+        "distributions",
+        "Scores of positives and of negatives",
+        "Each class adds up to 100 %. The outermost bins hold what lies outside.",
+        _spec(alt.concat(*panels, columns=2, spacing=32)),
+        "distributions",
+    )
+
+
+def _consequences(analysis: Analysis) -> Figure | None:
+    if "severity_levels" not in analysis.tables:
+        return None
+    name = analysis.primary.name
+    data = analysis.tables["severity_levels"].filter(pl.col("score") == name)
+    if not data.height:
+        return None
+    order = list(dict.fromkeys(data.sort("consequence_rank")["consequence"]))
+    labels = [x for x in ("positive", "negative", "unlabelled") if x in data["label"]]
+    base = alt.Chart(_data(data)).encode(
+        alt.Y("consequence:N", sort=order, title="most severe first"),
+        alt.YOffset("label:N", sort=labels),
+        _colour("label", labels),
+        tooltip=["consequence:N", "label:N", "variants:Q",
+                 *_rounded(low="5 %", lower_quartile="25 %", median="median",
+                           upper_quartile="75 %", high="95 %")],
+    )  # fmt: skip
+    whisker = base.mark_rule(strokeWidth=1).encode(alt.X("low:Q", title=name), alt.X2("high:Q"))
+    box = base.mark_rule(strokeWidth=5, opacity=0.45).encode(
+        alt.X("lower_quartile:Q"), alt.X2("upper_quartile:Q")
+    )
+    middle = base.mark_point(filled=True, size=45, opacity=1).encode(
+        alt.X("median:Q"), _shape("label", labels),
+    )  # fmt: skip
+    chart = alt.layer(whisker, box, middle).properties(
+        width=560, height=alt.Step(14 if len(labels) > 1 else _STEP)
+    )
+    return Figure(
+        "consequences",
+        f"{name} by consequence",
+        "Median, middle half and middle nine tenths, for groups of ten variants or more; in "
+        "Ensembl's order of severity.",
+        _spec(chart),
+        "severity_levels",
+    )
+
+
+def _strata(analysis: Analysis, few: Sequence[str]) -> Figure | None:
+    if "strata" not in analysis.tables:
+        return None
+    table = analysis.tables["strata"]
+    names = [n for n in few if n in (analysis.primary.name, "consequence rule")]
+    rows = table.filter(pl.col("score").is_in(names))
+    # Chromosomes are many: they have a column of their own.
+    columns: tuple[list[_Panel], list[_Panel]] = ([], [])
+    lowest = min(0.45, *_numbers(rows, "auroc")["auroc_low"].drop_nans(), 1.0)
+    scale = alt.Scale(domain=[max(0.0, lowest - 0.05), 1])
+    for family in dict.fromkeys(rows["family"]):
+        part = rows.filter(pl.col("family") == family)
+        order = list(dict.fromkeys(part["stratum"]))
+        enough, too_few = _numbers(part, "auroc"), part.filter(pl.col("auroc").is_null())
+        tooltip = ["score:N", "stratum:N", "positives:Q", "negatives:Q", "without_score:Q"]
+        place = (alt.Y("stratum:N", sort=order, title=None), alt.YOffset("score:N", sort=names))
+        base = alt.Chart(_data(enough)).encode(*place, _colour("score", names))
+        interval = base.mark_rule(strokeWidth=2).encode(
+            alt.X("auroc_low:Q", scale=scale, title="AUROC"), alt.X2("auroc_high:Q")
+        )
+        point = base.mark_point(filled=True, size=60, opacity=1).encode(
+            alt.X("auroc:Q", scale=scale),
+            _shape("score", names),
+            tooltip=[*tooltip, *_rounded(auroc="AUROC", auroc_low="low", auroc_high="high")],
+        )
+        nothing = (
+            alt.Chart(_data(too_few))
+            .mark_text(align="left", dx=6, fontSize=10, fontStyle="italic", opacity=0.8)
+            .encode(
+                *place, alt.XDatum(0.5, scale=scale), text=alt.value("too few"), tooltip=tooltip
+            )
+        )
+        layers = [_rule([0.5]), interval, point, *([nothing] if too_few.height else [])]
+        columns[family == FAMILIES["chrom"]].append(
+            alt.layer(*layers).properties(
+                width=_WIDTH, height=22 * len(order), title=f"by {family}"
+            )
+        )
+    if not any(columns):
+        return None
+    return Figure(
+        "strata",
+        "The same, in groups of variants",
+        "AUROC with 95 % intervals. With fewer than ten positives or negatives there is no number.",
+        _spec(alt.hconcat(*(alt.vconcat(*p) for p in columns if p), spacing=28)),
+        "strata",
+    )
+
+
+def _severity(analysis: Analysis) -> Figure | None:
+    if "severity" not in analysis.tables:
+        return None
+    data = analysis.tables["severity"]
+    chart = _dots(data, "spearman", "Spearman's rank correlation", [0.0], domain=None)
+    return Figure(
+        "severity",
+        "Correlation with the severity of the consequence",
+        "Positive: variants with the more severe consequences have the more deleterious scores. "
+        "Severity is Ensembl's order of terms.",
+        _spec(chart),
+        "severity",
+    )
+
+
+def _effects(analysis: Analysis) -> Figure | None:
+    if "effects" not in analysis.tables:
+        return None
+    data = analysis.tables["effects"]
+    panels = [
+        _dots(part, "spearman", "Spearman's rank correlation", [0.0], domain=None,
+              y_labels=not index).properties(title=str(effect))
+        for index, ((effect,), part) in enumerate(data.group_by("effect", maintain_order=True))
+    ]  # fmt: skip
+    return Figure(
+        "effects",
+        "Correlation with the effect that the labels give",
+        "As signed: ALT against REF. Size: whether more deleterious scores go with larger effects.",
+        _spec(alt.hconcat(*panels, spacing=24)),
+        "effects",
+    )
+
+
+def _leaks(analysis: Analysis) -> Figure | None:
+    table = analysis.tables["headline"].filter(pl.col("kind") != "score")
+    data = _numbers(table, "auroc")
+    if not data.height:
+        return None
+    return Figure(
+        "leaks",
+        "Leak check: what each feature alone would reach",
+        "Where a rule that reads no sequence is far from 0.5, positives and negatives differ by "
+        "what it reads, and a score may be good at that alone. Matching brings these to 0.5.",
+        _spec(_dots(data, "auroc", "AUROC", [0.5], shape="kind")),
+        "headline",
+    )
+
+
+def _calibration(analysis: Analysis, few: Sequence[str]) -> Figure | None:
+    if "calibration" not in analysis.tables:
+        return None
+    table = analysis.tables["calibration"]
+    names = [name for name in few if name in table["score"]][:2]
+    panels: list[_Panel] = []
+    for name in names:
+        data = table.filter(pl.col("score") == name)
+        top = max(40.0, float(data["high"].max() or 0))  # type: ignore[arg-type]
+        bottom = min(0.2, float(data["low"].min() or 0.2))  # type: ignore[arg-type]
+        y = alt.Scale(type="log", domain=[max(bottom, 1e-3), top], clamp=True)
+        base = alt.Chart(_data(data)).encode(alt.X("value:Q", title=name))
+        band = base.mark_area(opacity=0.18).encode(
+            alt.Y("low:Q", scale=y, title="local likelihood ratio"), alt.Y2("high:Q")
+        )
+        line = base.mark_line().encode(
+            alt.Y("ratio:Q", scale=y),
+            tooltip=["positives:Q", "negatives:Q", *_rounded(
+                value=name, ratio="ratio", low="low", high="high")],
+        )  # fmt: skip
+        odds = [{"odds": o, "name": f"{o:g}"} for o in (1.0, *ODDS.values()) if o <= top]
+        lines = alt.Chart(_inline(odds)).mark_rule(strokeDash=[3, 3], opacity=0.6).encode(
+            alt.Y("odds:Q", scale=y))  # fmt: skip
+        words = lines.mark_text(align="right", dy=-6, fontSize=10).encode(
+            alt.Text("name:N"), x=alt.value(_THIRD)
+        )
+        panels.append(
+            alt.layer(lines, words, band, line).properties(width=_THIRD, height=_THIRD, title=name)
+        )
+    held = analysis.tables["reliability"].filter(pl.col("score").is_in(names))
+    scale = alt.Scale(type="log")
+    base = alt.Chart(_data(held)).encode(
+        alt.X("predicted:Q", scale=scale, title="predicted from other genes"),
+        _colour("score", names),
+    )
+    ends = [held["predicted"].min(), held["predicted"].max()]
+    diagonal = alt.Chart(_inline([{"v": v} for v in ends])).mark_line(
+        strokeDash=[2, 4], strokeWidth=1, color="gray").encode(
+        alt.X("v:Q", scale=scale), alt.Y("v:Q", scale=scale))  # fmt: skip
+    interval = base.mark_rule().encode(
+        alt.Y("low:Q", scale=scale, title="observed"), alt.Y2("high:Q")
+    )
+    point = base.mark_point(filled=True, size=60, opacity=1).encode(
+        alt.Y("observed:Q", scale=scale),
+        _shape("score", names),
+        tooltip=["score:N", "positives:Q", "negatives:Q",
+                 *_rounded(predicted="predicted", observed="observed", low="low", high="high")],
+    )  # fmt: skip
+    panels.append(
+        alt.layer(diagonal, interval, point).properties(
+            width=_THIRD, height=_THIRD, title="Does it hold in genes not seen?"
+        )
+    )
+    return Figure(
+        "calibration",
+        "Local likelihood ratio",
+        "How much likelier a value is among positives than among negatives, in the smallest window "
+        "of 100 variants or 3 % of them (Pejaver et al. 2022), with 95 % bands. Dashed: odds of "
+        "2.4, 5.8, 33.5 and 1,124, by which Tavtigian et al. measure evidence at a prior of 4.4 %. "
+        "Right: ratios predicted by cross-fitting over five folds of genes against those "
+        "observed. A curve for research; no variant is called anything here.",
+        _spec(alt.hconcat(*panels, spacing=32)),
+        "calibration",
+    )
+
+
+# Parts of figures ---------------------------------------------------------------------------------
+
+
+def _dots(
+    table: pl.DataFrame,
+    value: str,
+    title: str,
+    chance: Iterable[float],
+    *,
+    domain: tuple[float, float] | None = (0.0, 1.0),
+    shape: str | None = None,
+    y_labels: bool = True,
+) -> _Panel:
+    """A point with its interval for each score, in the order of the table."""
+    order = table["score"].to_list()
+    scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
+    axis = alt.Axis() if y_labels else alt.Axis(labels=False, ticks=False)
+    counts = [f"{name}:Q" for name in ("variants", "positives", "negatives", "without_score")
+              if name in table.columns]  # fmt: skip
+    base = alt.Chart(_data(table)).encode(alt.Y("score:N", sort=order, title=None, axis=axis))
+    interval = base.mark_rule(strokeWidth=2, opacity=0.7).encode(
+        alt.X(f"{value}_low:Q", scale=scale, title=title), alt.X2(f"{value}_high:Q")
+    )
+    point = base.mark_point(filled=True, size=75, opacity=1).encode(
+        alt.X(f"{value}:Q", scale=scale),
+        tooltip=["score:N", *_rounded(**{
+            value: title, f"{value}_low": "low", f"{value}_high": "high"}), *counts],
+    )  # fmt: skip
+    if shape:
+        kinds = [k for k in ("score", "baseline", "feature") if k in table[shape]]
+        point = point.encode(_shape(shape, kinds), _colour(shape, kinds))
+    return alt.layer(_rule(chance), interval, point).properties(
+        width=_WIDTH, height=alt.Step(_STEP)
+    )
+
+
+def _colour(field: str, values: Sequence[str], *, of_lines: bool = False) -> alt.Color:
+    legend = alt.Legend(symbolOpacity=1, symbolType="stroke" if of_lines else alt.Undefined)
+    return alt.Color(
+        f"{field}:N",
+        sort=list(values),
+        scale=alt.Scale(domain=list(values)),
+        title=None,
+        legend=legend,
+    )
+
+
+def _dash(field: str, values: Sequence[str]) -> alt.StrokeDash:
+    scale = alt.Scale(domain=list(values), range=_DASHES[: len(values)])
+    return alt.StrokeDash(f"{field}:N", sort=list(values), scale=scale, title=None)
+
+
+def _shape(field: str, values: Sequence[str]) -> alt.Shape:
+    scale = alt.Scale(domain=list(values), range=_SHAPES[: len(values)])
+    return alt.Shape(f"{field}:N", sort=list(values), scale=scale, title=None)
+
+
+def _rule(at: Iterable[float]) -> _Panel | alt.Chart:
+    values = [{"at": float(x)} for x in at]
+    chart: _Panel | alt.Chart = (
+        alt.Chart(_inline(values)).mark_rule(strokeDash=[4, 3], opacity=0.6).encode(alt.X("at:Q"))
+    )
+    return chart
+
+
+def _chance(table: pl.DataFrame, value: str) -> list[float]:
+    if value == "auroc":
+        return [0.5]
+    return sorted({round(float(p), 3) for p in table["prevalence"]})
+
+
+def _numbers(table: pl.DataFrame, value: str) -> pl.DataFrame:
+    return table.filter(pl.col(value).is_not_null())
+
+
+def _data(table: pl.DataFrame, *columns: str) -> alt.InlineData:
+    chosen = table.select(columns) if columns else table
+    chosen = chosen.with_columns(pl.col(pl.Float64).round_sig_figs(5).fill_nan(None))
+    parse = {name: "number" if d.is_numeric() else "string" for name, d in chosen.schema.items()}
+    # As one text: altair copies rows of JSON value by value, and they are three times as long.
+    return alt.InlineData(
+        values=chosen.write_csv(separator="\t"),
+        format=alt.CsvDataFormat(type="tsv", parse=parse),
+    )
+
+
+def _rounded(**titles: str) -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip(f"{field}:Q", title=title, format=".3~g") for field, title in titles.items()
+    ]
+
+
+def _inline(rows: list[dict[str, Any]]) -> alt.InlineData:
+    return alt.InlineData(values=rows)
+
+
+def _spec(chart: alt.TopLevelMixin) -> Spec:
+    spec: Spec = chart.to_dict()
+    # The theme is chosen where the figure is drawn.
+    spec.pop("config", None)
+    return spec
+
+
+def themed(spec: Mapping[str, Any], theme: Spec, background: str | None = None) -> Spec:
+    """A specification with its colours, for a file."""
+    return {**spec, "config": {**theme, "background": background}}

@@ -1,0 +1,125 @@
+"""Each option of ``ntvep labels`` and ``ntvep fetch`` arrives where it is used."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ntvep.cli import app
+from ntvep.commands import labels, resources
+from ntvep.commands.labels import TableColumns
+
+OUT = Path("out.parquet")
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Arguments that the commands' functions were called with; nothing is done."""
+    made = []
+
+    def record(*arguments, **options):
+        made.append((arguments, options))
+        return "done"
+
+    for name in ("label_clinvar", "label_finemapped", "label_pairs", "label_table", "match"):
+        monkeypatch.setattr(labels, name, record)
+    monkeypatch.setattr(resources, "fetch", record)
+    monkeypatch.setattr("ntvep.cli.labels.command_line", lambda: "ntvep")
+    return made
+
+
+CLINVAR = {"min_stars": 0, "consequences": (), "genes": None, "features": ()}
+GTEX = {"positive_pip": 0.9, "negative_pip": 0.01, "release": None}
+MATCH = {"negatives": 1, "seed": 0, "annotation": None, "distance": None, "frequency": None}
+FETCH = {"release": None, "md5": None, "sha256": None, "md5_url": None, "unpack": False}
+COMMON = {"command": "ntvep", "force": False}
+
+
+@pytest.mark.parametrize(
+    ("typed", "arguments", "options"),
+    [
+        ("labels clinvar in.vcf -o out.parquet", (Path("in.vcf"), OUT), CLINVAR | COMMON),
+        (
+            "labels clinvar in.vcf --output out.parquet --min-stars 2 --genes A,B --force"
+            " --consequence missense_variant --consequence stop_gained --feature AF --feature B",
+            (Path("in.vcf"), OUT),
+            {
+                "min_stars": 2,
+                "genes": "A,B",
+                "consequences": ["missense_variant", "stop_gained"],
+                "features": ["AF", "B"],
+                "command": "ntvep",
+                "force": True,
+            },
+        ),
+        (
+            "labels gtex finemapped a b -o out.parquet",
+            ([Path("a"), Path("b")], OUT),
+            GTEX | COMMON,
+        ),
+        (
+            "labels gtex finemapped a -o out.parquet --positive-pip 0.8 --negative-pip 0.1"
+            " --release v9",
+            ([Path("a")], OUT),
+            {"positive_pip": 0.8, "negative_pip": 0.1, "release": "v9"} | COMMON,
+        ),
+        (
+            "labels gtex pairs a -o out.parquet --release v9 --force",
+            ([Path("a")], OUT),
+            {"release": "v9", "command": "ntvep", "force": True},
+        ),
+        (
+            "labels table in.tsv -o out.parquet",
+            (Path("in.tsv"), OUT, TableColumns()),
+            {"name": None} | COMMON,
+        ),
+        (
+            "labels table in.tsv -o out.parquet --label a --positive P --positive Q --negative N"
+            " --effect e --group g --consequence c --stars s --feature AF --name mine",
+            (
+                Path("in.tsv"),
+                OUT,
+                TableColumns("a", "e", "g", "c", "s", ["P", "Q"], ["N"], ["AF"]),
+            ),
+            {"name": "mine"} | COMMON,
+        ),
+        ("labels match in.parquet -o out.parquet", (Path("in.parquet"), OUT), MATCH | COMMON),
+        (
+            "labels match in.parquet -o out.parquet --negatives 9 --seed 4 --annotation g.gtf"
+            " --distance exon --frequency AF",
+            (Path("in.parquet"), OUT),
+            {
+                "negatives": 9,
+                "seed": 4,
+                "annotation": Path("g.gtf"),
+                "distance": "exon",
+                "frequency": "AF",
+            }
+            | COMMON,
+        ),
+        (
+            "fetch https://x/y -o out.parquet",
+            ("https://x/y", OUT),
+            FETCH | {"force": False, "quiet": False},
+        ),
+        (
+            "fetch https://x/y -o out.parquet --release 7 --md5 a --sha256 b --md5-url c --unpack"
+            " --force --quiet",
+            ("https://x/y", OUT),
+            {
+                "release": "7",
+                "md5": "a",
+                "sha256": "b",
+                "md5_url": "c",
+                "unpack": True,
+                "force": True,
+                "quiet": True,
+            },
+        ),
+    ],
+    ids=lambda value: value.replace(" ", "_")[:50] if isinstance(value, str) else "",
+)
+def test_options_arrive(calls, typed, arguments, options):
+    done = CliRunner().invoke(app, typed.split())
+    assert done.exit_code == 0, done.output
+    assert calls == [(arguments, options)]

@@ -1,0 +1,354 @@
+"""``ntvep evaluate`` from files to files: its numbers, its errors, and what it leaves behind."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from scipy import stats
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from ntvep.commands.evaluate import evaluate, judge
+from ntvep.errors import ConfigError, InputError, OutputError
+from ntvep.evaluate.analysis import SIGN, baselines_of
+from ntvep.evaluate.report import MARK
+from ntvep.io.outputs import staged_folder
+from ntvep.schema import SCORE_NAMES
+from tests.evaluate.synthetic import provenance, variants, write_labels, write_scores
+
+
+def files(folder, scores=None, labels=None):
+    """Synthetic variants, or these, as files: of scores, of labels."""
+    default_scores, default_labels = variants()
+    return (
+        [write_scores(folder / "scores.parquet", default_scores if scores is None else scores)],
+        [write_labels(folder / "labels.parquet", default_labels if labels is None else labels)],
+    )
+
+
+def tables(tmp_path, scores=None, labels=None, **options):
+    """Tables of the report, without the report."""
+    (found,) = judge(*files(tmp_path, scores, labels), command="", **options).sets
+    return {**found.analysis.tables, "outcomes": found.outcomes, "notes": found.notes}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The folder that the command line wrote."""
+    folder = tmp_path_factory.mktemp("report")
+    files(folder)
+    command = [
+        "evaluate",
+        "scores.parquet",
+        "--labels",
+        "labels.parquet",
+        "--output",
+        "report",
+        "-q",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "from ntvep.cli import main; main()", *command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ClinVar 2026-11-01: llr, AUROC 0." in done.stdout
+    assert "the consequence alone 0." in done.stdout
+    return folder / "report"
+
+
+def table(report, name):
+    return pl.read_parquet(report / "data" / f"{name}.parquet")
+
+
+def test_metrics_are_scikit_learns_on_the_joined_rows(report):
+    scores, labels = variants()
+    joined = scores.join(labels, ["chrom", "pos", "ref", "alt"]).filter(pl.col("status") == "ok")
+    headline = {row["score"]: row for row in table(report, "headline").to_dicts()}
+    for name, sign in (("llr", -1), ("cosine_distance", 1), ("AF", -1)):
+        rows = joined if name != "AF" else scores.join(labels, ["chrom", "pos", "ref", "alt"])
+        row, score = headline[name], sign * rows[name]
+        assert row["auroc"] == pytest.approx(roc_auc_score(rows["label"], score), abs=1e-12)
+        expected = average_precision_score(rows["label"], score)
+        assert row["auprc"] == pytest.approx(expected, abs=1e-12)
+        assert row["auroc_low"] < row["auroc"] < row["auroc_high"]
+        assert row["positives"] == rows["label"].sum()
+        assert row["prevalence"] == pytest.approx(rows["label"].mean())
+    assert headline["llr"]["without_score"] == 600 - joined.height
+    assert headline["llr"]["deleterious"] == "lower"
+
+
+def test_strata_are_subsets(report):
+    scores, labels = variants()
+    joined = scores.join(labels, ["chrom", "pos", "ref", "alt"]).filter(pl.col("status") == "ok")
+    rows = table(report, "strata").filter(pl.col("score") == "llr")
+    for family, stratum, column, value in (
+        ("consequence", "missense_variant", "consequence", "missense_variant"),
+        ("chromosome", "chr22", "chrom", "chr22"),
+        ("review stars", "2", "stars", 2),
+        ("variant type", "deletion", "ref", "CAG"),
+    ):
+        part = joined.filter(pl.col(column) == value)
+        row = rows.filter(pl.col("family") == family, pl.col("stratum") == stratum).row(
+            0, named=True
+        )
+        assert row["auroc"] == pytest.approx(roc_auc_score(part["label"], -part["llr"]), abs=1e-12)
+        whole = labels.filter(pl.col(column) == value) if column != "chrom" else part
+        if column != "chrom":
+            assert row["without_score"] == whole.height - part.height
+    order = rows.filter(pl.col("family") == "consequence")["stratum"].to_list()
+    assert order == ["stop_gained", "missense_variant", "synonymous_variant", "intron_variant"]
+
+
+def test_too_few_is_no_number(tmp_path):
+    scores, labels = variants()
+    rare = (labels["consequence"] == "stop_gained") & ~labels["label"]
+    labels = labels.filter(~rare | (rare.cum_sum() <= 9))
+    rows = tables(tmp_path, scores, labels)["strata"]
+    row = rows.filter(pl.col("score") == "llr", pl.col("stratum") == "stop_gained").row(
+        0, named=True
+    )
+    assert row["negatives"] <= 9
+    assert row["auroc"] is None
+    assert row["auroc_low"] is None
+    assert row["note"] == "too few"
+
+
+def test_shuffled_labels_are_a_half_within_the_interval(tmp_path):
+    scores, labels = variants()
+    labels = labels.with_columns(label=pl.col("label").shuffle(seed=3), effect=None)
+    labels = labels.with_columns(pl.col("effect").cast(pl.Float64))
+    row = tables(tmp_path, scores, labels)["headline"].row(0, named=True)
+    assert row["auroc_low"] < 0.5 < row["auroc_high"]
+
+
+def test_orientation_reaches_every_table(report):
+    """Each table that turns a score says so, and turns it back where it shows its values."""
+    curve = table(report, "calibration").filter(pl.col("score") == "llr")
+    lowest, highest = curve.sort("value")["ratio"].gather([0, -1])
+    assert lowest > 2 > 0.5 > highest
+    effects = table(report, "effects").filter(pl.col("score") == "llr")
+    assert effects.filter(pl.col("effect").str.starts_with("as signed"))["spearman"].item() < -0.3
+    severity = {r["score"]: r["spearman"] for r in table(report, "severity").to_dicts()}
+    assert severity["llr"] > 0.1
+    surprising = table(report, "surprising")
+    negatives = surprising.filter(~pl.col("label"))
+    assert negatives["value"].is_sorted()
+    assert negatives["percentile"].min() > 50
+    assert surprising.filter("label")["value"][0] == surprising["value"].max()
+
+
+def test_every_label_row_has_an_outcome(tmp_path):
+    scores, labels = variants()
+    extra = labels.head(5).with_columns(label=~pl.col("label"))
+    found = tables(tmp_path, scores.slice(0, 590), pl.concat([labels, extra]))
+    outcomes = dict(found["outcomes"].select("outcome", "labels").rows())
+    assert outcomes == {"matched": 585, "not_in_scores": 10, "conflict": 10}
+    statuses = found["statuses"]
+    assert statuses["variants"].sum() == 585
+    assert set(statuses["status"]) == {"ok", "too_many_n"}
+
+
+def test_files(report):
+    assert {path.name for path in report.iterdir()} >= {"index.html", "figures", "data"}
+    names = {path.stem for path in (report / "data").iterdir()}
+    assert names >= {"headline", "curves", "strata", "differences", "calibration", "published"}
+    for name in names:
+        tsv = (report / "data" / f"{name}.tsv").read_text().splitlines()
+        assert len(tsv) == table(report, name).height + 1
+    for name in ("curves", "strata", "distributions", "severity", "leaks", "calibration"):
+        assert (report / "figures" / f"{name}.svg").read_text().startswith("<svg")
+        assert (report / "figures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_same_numbers_twice(report, tmp_path):
+    for name, again in tables(tmp_path).items():
+        if name != "notes":
+            assert table(report, name).equals(again), name
+
+
+def test_two_models_are_compared_on_what_both_have(tmp_path):
+    scores, labels = variants()
+    worse = scores.with_columns(pl.col("llr") * 0.0 + pl.col("pos").cast(pl.Float64).sin()).slice(
+        50
+    )
+    files = [
+        write_scores(tmp_path / "a.parquet", scores, provenance("NT-a", "a")),
+        write_scores(tmp_path / "b.parquet", worse, provenance("NT-b", "c")),
+    ]
+    label_files = [write_labels(tmp_path / "l.parquet", labels)]
+    found = judge(files, label_files, command="").sets[0].analysis.tables
+    both = scores.slice(50).join(worse.select("chrom", "pos", worse="llr"), ["chrom", "pos"])
+    both = both.join(labels, ["chrom", "pos"])
+    both = both.filter(pl.col("status") == "ok")
+    a, b = (roc_auc_score(both["label"], -both[c]) for c in ("llr", "worse"))
+    rows = {(r["a"], r["b"]): r for r in found["differences"].to_dicts()}
+    row = rows["llr · NT-a", "llr · NT-b"]
+    assert row["auroc_difference"] == pytest.approx(a - b, abs=1e-12)
+    assert row["auroc_difference_low"] > 0
+    assert row["variants"] == both.height
+    assert ("cosine_distance · NT-a", "cosine_distance · NT-b") in rows
+    statuses = found["statuses"].filter(pl.col("status") == "not in these scores")
+    assert statuses.select("model", "variants").group_by("model").sum().rows() == [("NT-b", 50)]
+    headline = {r["score"]: r for r in found["headline"].to_dicts()}
+    assert headline["consequence rule"]["positives"] == labels["label"].sum()
+
+
+def test_parts_of_one_table_are_one_model(tmp_path):
+    scores, labels = variants()
+    files = [
+        write_scores(tmp_path / "1.parquet", scores.slice(0, 300)),
+        write_scores(tmp_path / "2.parquet", scores.slice(300)),
+    ]
+    found = judge(files, [write_labels(tmp_path / "l.parquet", labels)], command="")
+    headline = found.sets[0].analysis.tables["headline"]
+    whole = (headline["positives"] + headline["negatives"])[0]
+    assert whole == (scores["status"] == "ok").sum()
+
+
+def test_positives_and_negatives_from_two_sources(tmp_path):
+    scores, labels = variants()
+    files = [
+        write_labels(tmp_path / f"{name}.parquet", labels.filter(which).with_columns(
+            source=pl.lit(name), effect=pl.lit(None, pl.Float64)))
+        for name, which in (("HGMD", labels["label"]), ("gnomAD", ~labels["label"]))
+    ]  # fmt: skip
+    file = write_scores(tmp_path / "s.parquet", scores)
+    (found,) = judge([file], files, command="").sets
+    assert found.analysis.name == "HGMD + gnomAD"
+    assert found.analysis.positives == labels["label"].sum()
+    assert found.analysis.negatives == (~labels["label"]).sum()
+
+
+def test_matched_negatives(tmp_path):
+    scores, labels = variants()
+    found = tables(tmp_path, scores, labels, matched=1)
+    row = next(r for r in found["headline"].to_dicts() if r["score"] == "consequence rule")
+    # All consequences have as many positives as negatives.
+    assert row["auroc"] == pytest.approx(0.5)
+    assert row["positives"] == row["negatives"]
+    assert "Matched: 1 negatives" in found["notes"][0]
+
+
+# Errors -------------------------------------------------------------------------------------------
+
+
+def test_one_class_only(tmp_path):
+    scores, labels = variants()
+    labels = labels.filter("label").with_columns(effect=pl.lit(None, pl.Float64))
+    with pytest.raises(InputError, match=r"positives and 0 negatives .* expected both"):
+        evaluate(*files(tmp_path, scores, labels), tmp_path / "report", command="")
+    assert not list(tmp_path.glob("report*"))
+    assert not list(tmp_path.glob(".ntvep*"))
+
+
+def test_no_label_among_the_scores(tmp_path):
+    scores, labels = variants()
+    labels = labels.with_columns(pl.col("pos") + 1_000_000, effect=pl.lit(None, pl.Float64))
+    with pytest.raises(InputError, match=r"0 positives and 0 negatives .*600 not_in_scores"):
+        tables(tmp_path, scores, labels)
+
+
+def test_flipped_alleles_are_caught(tmp_path):
+    """REF and ALT of a tenth of the labels swapped: their REF is not what was scored."""
+    scores, labels = variants()
+    flip = pl.int_range(pl.len()) % 10 == 0
+    flipped = labels.with_columns(
+        ref=pl.when(flip).then("alt").otherwise("ref"),
+        alt=pl.when(flip).then("ref").otherwise("alt"),
+    )
+    with pytest.raises(InputError, match="wrong assembly"):
+        tables(tmp_path, scores, flipped)
+
+
+def test_scores_without_provenance(tmp_path):
+    scores, labels = variants()
+    scores.write_parquet(tmp_path / "bare.parquet")
+    with pytest.raises(InputError, match=r"bare.parquet: .* no provenance"):
+        evaluate(
+            [tmp_path / "bare.parquet"],
+            [write_labels(tmp_path / "l.parquet", labels)],
+            tmp_path / "r",
+            command="",
+        )
+
+
+def test_two_fingerprints_in_one_table(tmp_path):
+    scores, labels = variants()
+    mixed = write_scores(
+        tmp_path / "s.parquet", scores, replace(provenance(), fingerprint="0" * 16)
+    )
+    with pytest.raises(InputError, match=r"s.parquet: scores of 2 fingerprints in one table"):
+        evaluate(
+            [mixed], [write_labels(tmp_path / "l.parquet", labels)], tmp_path / "r", command=""
+        )
+
+
+def test_a_table_of_labels_is_no_table_of_scores(tmp_path):
+    scores, labels = variants()
+    file = write_labels(tmp_path / "labels.parquet", labels)
+    with pytest.raises(InputError, match="no labels: it lacks"):
+        evaluate([write_scores(tmp_path / "s.parquet", scores)], [tmp_path / "s.parquet"],
+                 tmp_path / "r", command="")  # fmt: skip
+    with pytest.raises(ConfigError, match="given twice"):
+        evaluate([tmp_path / "s.parquet"], [file, file], tmp_path / "r", command="")
+
+
+def test_unknown_feature(tmp_path):
+    with pytest.raises(ConfigError, match=r"--lower CADD: .* found AF"):
+        tables(tmp_path, lower=["CADD"])
+
+
+def test_only_a_report_is_replaced(tmp_path):
+    out = tmp_path / "report"
+    out.mkdir()
+    (out / "thesis.tex").write_text("mine")
+    with pytest.raises(OutputError, match="no report"), staged_folder(out, MARK, force=True):
+        pass
+    assert (out / "thesis.tex").read_text() == "mine"
+    (out / "thesis.tex").unlink()
+    for text in ("first", "second"):
+        with staged_folder(out, MARK, force=text == "second") as folder:
+            (folder / MARK).write_text(text)
+    with pytest.raises(OutputError, match="--force"), staged_folder(out, MARK):
+        pass
+    with pytest.raises(FileNotFoundError), staged_folder(out, MARK, force=True) as folder:
+        (folder / "half").with_name("no folder").joinpath("half").write_text("half")
+    assert (out / MARK).read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_effects_without_labels(tmp_path):
+    """As significant pairs of GTEx come: there is a correlation, and no AUROC."""
+    scores, labels = variants()
+    labels = labels.with_columns(
+        label=pl.lit(None, pl.Boolean), consequence=pl.lit(None, pl.String)
+    )
+    (line,) = evaluate(*files(tmp_path, scores, labels), tmp_path / "report", command="")
+    assert line == "ClinVar 2026-11-01: 0 positives, 0 negatives: too few for an AUROC of llr"
+    report = tmp_path / "report"
+    rows = table(report, "effects").filter(pl.col("score") == "llr").to_dicts()
+    joined = scores.join(labels, ["chrom", "pos"]).filter(pl.col("status") == "ok")
+    signed = stats.spearmanr(joined["llr"], joined["effect"]).statistic
+    size = stats.spearmanr(-joined["llr"], joined["effect"].abs()).statistic
+    assert [row["spearman"] for row in rows] == pytest.approx([signed, size], abs=1e-12)
+    assert not (report / "data" / "curves.tsv").exists()
+    page = (report / "index.html").read_text()
+    assert "Correlation with the effect" in page
+    assert "Leak check" not in page
+
+
+def test_signs_are_these():
+    """Spelled out once more: whoever changes one changes what every report means."""
+    lower = ["llr", "llr_marginal", "llr_unmasked", "pll_delta", "entropy", "dot", "dot_token"]
+    higher = ["cosine_distance", "l1", "l2", "cosine_distance_token", "l1_token", "l2_token"]
+    assert set(SCORE_NAMES) == {*lower, *higher}
+    assert all(SIGN[name] == -1 for name in lower)
+    assert all(SIGN[name] == 1 for name in higher)
+    features = {
+        s.name: s.direction for s in baselines_of([], ["AF", "CADD", "tss_distance", "x"], ["x"])
+    }
+    assert features == {"AF": "lower", "CADD": "higher", "tss_distance": "lower", "x": "lower"}
