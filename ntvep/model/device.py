@@ -61,3 +61,17 @@ def resolve_precision(name: str, device: torch.device) -> str:
     if device.type == "cuda" and name == "bf16" and not torch.cuda.is_bf16_supported():
         raise ConfigError("--precision bf16: this GPU has no bfloat16; use fp16 or fp32")
     return name
+
+
+def describe(device: torch.device) -> str:
+    """A device in words: what it is, its memory, and the build of torch that drives it."""
+    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU"
+    torch_is = f"torch {torch.__version__}, {build} build"
+    if device.type != "cuda":
+        return f"{device.type} ({torch.get_num_threads()} threads; {torch_is})"
+    properties = torch.cuda.get_device_properties(device)
+    free, total = torch.cuda.mem_get_info(device)
+    return (
+        f"cuda: {torch.cuda.device_count()} x {properties.name}, {free / 1e9:.1f} of "
+        f"{total / 1e9:.1f} GB free ({torch_is})"
+    )
