@@ -176,11 +176,6 @@ def _architecture(
         for key in _FLAGS:
             if config.get(key) not in (None, True, False):
                 raise ValueError(f"{key} is {config[key]!r:.40}, expected true or false")
-        if config["num_hidden_layers"] > len(shapes):
-            raise ValueError(
-                f"num_hidden_layers is {config['num_hidden_layers']}, but the files hold only "
-                f"{len(shapes)} weights"
-            )
         eps = config["layer_norm_eps"]
         if not isinstance(eps, int | float) or not 0 < eps < 1:
             raise ValueError(f"layer_norm_eps is {eps!r:.40}, expected a number from 0 to 1")
