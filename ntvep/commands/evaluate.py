@@ -21,6 +21,7 @@ from ntvep.evaluate.analysis import (
 from ntvep.evaluate.baselines import add_baselines
 from ntvep.evaluate.joining import OUTCOME_MEANING, Joined, Outcome, join
 from ntvep.evaluate.matching import DISTANCE_EDGES, FREQUENCY_EDGES, match_negatives
+from ntvep.evaluate.metrics import in_words
 from ntvep.evaluate.report import MARK, LabelSet, Report, render
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.outputs import staged_folder
@@ -288,9 +289,7 @@ def _line(name: str, labels: LabelSet) -> str:
     counts = f"{primary['positives']:,} positives, {primary['negatives']:,} negatives"
     if primary["auroc"] is None:
         return f"{name}: {counts}: {primary['note']} for an AUROC of {analysis.primary.name}"
-    line = (
-        f"{name}: {analysis.primary.name}, AUROC {primary['auroc']:.3f} (95 % interval "
-        f"{primary['auroc_low']:.3f} to {primary['auroc_high']:.3f}; {counts})"
-    )
+    interval = in_words(primary["auroc_low"], primary["auroc_high"], "95 % interval ")
+    line = f"{name}: {analysis.primary.name}, AUROC {primary['auroc']:.3f} ({interval}; {counts})"
     rule = rows.get("consequence rule")
     return line + (f"; the consequence alone {rule['auroc']:.3f}" if rule and rule["auroc"] else "")

@@ -426,7 +426,25 @@ def _calibration(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         panels.append(
             alt.layer(lines, words, band, line).properties(width=_THIRD, height=_THIRD, title=name)
         )
-    held = analysis.tables["reliability"].filter(pl.col("score").is_in(names))
+    # With one cluster there is no other that could predict.
+    if "reliability" in analysis.tables:
+        held = analysis.tables["reliability"].filter(pl.col("score").is_in(names))
+        panels.append(_reliability(held, names))
+    return Figure(
+        "calibration",
+        "Local likelihood ratio",
+        "How much likelier a value is among positives than among negatives, in the smallest window "
+        "of 100 variants or 3 % of them (Pejaver et al. 2022), with 95 % bands. Dashed: odds of "
+        "2.4, 5.8, 33.5 and 1,124, by which Tavtigian et al. measure evidence at a prior of 4.4 %. "
+        "Right: ratios predicted by cross-fitting over five folds of genes against those "
+        "observed. A curve for research; no variant is called anything here.",
+        _spec(alt.hconcat(*panels, spacing=32)),
+        "calibration",
+    )
+
+
+def _reliability(held: pl.DataFrame, names: Sequence[str]) -> _Panel:
+    """Ratios that other genes predict against those observed."""
     scale = alt.Scale(type="log")
     base = alt.Chart(_data(held)).encode(
         alt.X("predicted:Q", scale=scale, title="predicted from other genes"),
@@ -445,21 +463,8 @@ def _calibration(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         tooltip=["score:N", "positives:Q", "negatives:Q",
                  *_rounded(predicted="predicted", observed="observed", low="low", high="high")],
     )  # fmt: skip
-    panels.append(
-        alt.layer(diagonal, interval, point).properties(
-            width=_THIRD, height=_THIRD, title="Does it hold in genes not seen?"
-        )
-    )
-    return Figure(
-        "calibration",
-        "Local likelihood ratio",
-        "How much likelier a value is among positives than among negatives, in the smallest window "
-        "of 100 variants or 3 % of them (Pejaver et al. 2022), with 95 % bands. Dashed: odds of "
-        "2.4, 5.8, 33.5 and 1,124, by which Tavtigian et al. measure evidence at a prior of 4.4 %. "
-        "Right: ratios predicted by cross-fitting over five folds of genes against those "
-        "observed. A curve for research; no variant is called anything here.",
-        _spec(alt.hconcat(*panels, spacing=32)),
-        "calibration",
+    return alt.layer(diagonal, interval, point).properties(
+        width=_THIRD, height=_THIRD, title="Does it hold in genes not seen?"
     )
 
 

@@ -129,6 +129,23 @@ def test_shuffled_labels_are_a_half_within_the_interval(tmp_path):
     assert row["auroc_low"] < 0.5 < row["auroc_high"]
 
 
+def test_one_cluster_gives_no_interval(tmp_path):
+    """A slice shorter than a block, and no genes: nothing says how much clusters differ."""
+    scores, labels = variants()
+    labels = labels.with_columns(group=pl.lit("the only gene"))
+    found = tables(tmp_path, scores, labels)
+    row = found["headline"].row(0, named=True)
+    assert 0.5 < row["auroc"] < 1
+    assert np.isnan([row["auroc_low"], row["auprc_high"]]).all()
+    assert found["calibration"]["low"].is_nan().all()
+    assert "reliability" not in found
+    (tmp_path / "written").mkdir()
+    given = files(tmp_path / "written", scores, labels)
+    (line,) = evaluate(*given, tmp_path / "report", command="")
+    assert "(no interval;" in line
+    assert "no interval)" in (tmp_path / "report" / "index.html").read_text()
+
+
 def test_orientation_reaches_every_table(report):
     """Each table that turns a score says so, and turns it back where it shows its values."""
     curve = table(report, "calibration").filter(pl.col("score") == "llr")
