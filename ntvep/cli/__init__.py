@@ -12,6 +12,7 @@ from typing import NoReturn
 import typer
 
 from ntvep.cli import (
+    background,
     cache,
     chunks,
     compare,
@@ -37,6 +38,7 @@ app = typer.Typer(
 for _commands in (scoring, chunks, verify, compare, evaluate, resources):
     app.add_typer(_commands.app)
 app.add_typer(labels.app, name="labels")
+app.add_typer(background.app, name="background")
 app.add_typer(models.app, name="model")
 app.add_typer(cache.app, name="cache")
 

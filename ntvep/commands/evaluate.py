@@ -1,6 +1,5 @@
 """SCORES and LABELS -> a report of how well they agree: ``ntvep evaluate``."""
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ntvep.commands.inputs import provenance_of
 from ntvep.errors import ConfigError, InputError
 from ntvep.evaluate.analysis import (
     LOWER_FEATURES,
@@ -24,9 +24,9 @@ from ntvep.evaluate.matching import DISTANCE_EDGES, FREQUENCY_EDGES, match_negat
 from ntvep.evaluate.report import MARK, LabelSet, Report, render
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.outputs import staged_folder
-from ntvep.io.tables import read_labels, read_metadata, read_scores
-from ntvep.provenance import Provenance, fingerprint
-from ntvep.schema import LABELS, SCORE_NAMES
+from ntvep.io.tables import read_labels, read_scores
+from ntvep.provenance import Provenance
+from ntvep.schema import LABELS, LLR_PERCENTILE, SCORE_NAMES
 
 _log = logging.getLogger("ntvep")
 
@@ -146,16 +146,7 @@ def _models(paths: Sequence[Path]) -> dict[str, tuple[list[Path], Provenance]]:
     """Files by the model that they are of: its name in the report, and its provenance."""
     by_fingerprint: dict[str, tuple[list[Path], Provenance]] = {}
     for path in _once(paths):
-        provenance, summary = read_metadata(path)
-        made = Provenance.from_json(provenance)
-        said = {made.fingerprint, fingerprint(made.model, made.settings)}
-        said.add(json.loads(summary).get("fingerprint", made.fingerprint))
-        if len(said) > 1:
-            raise InputError(
-                f"{path}: scores of {len(said)} fingerprints in one table "
-                f"({', '.join(sorted(said))}); expected those of one model and one set of "
-                "settings. Run ntvep score for it again, and give one table for each"
-            )
+        made = provenance_of(path)
         by_fingerprint.setdefault(made.fingerprint, ([], made))[0].append(path)
     names = Counter(Path(made.model.model_id).name for _, made in by_fingerprint.values())
     return {
@@ -180,7 +171,8 @@ def _joined(
             _log.info("%s: %d alleles were scored twice", name, joined.repeated_scores)
         features = list(joined.features)
         outcomes.append(_outcomes(name, joined))
-        theirs = [c for c in ("status", *SCORE_NAMES) if c in scores.columns]
+        names = ("status", *SCORE_NAMES, LLR_PERCENTILE.name)
+        theirs = [name for name in names if name in scores.columns]
         renamed = joined.table.rename({c: model_column(c, name, list(models)) for c in theirs})
         table = _beside(table, renamed) if table.width else renamed
     return add_baselines(table, reference), pl.concat(outcomes), features
