@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from ntvep.commands.inputs import provenance_of
 from ntvep.errors import ConfigError, InputError
 from ntvep.evaluate.analysis import (
     LOWER_FEATURES,
+    Analysis,
     Score,
     analyse,
     baselines_of,
@@ -250,7 +251,9 @@ def _judge_set(
     present = [score for score in judged if table[score.column].count()]
     if not any(score.kind == "score" for score in present):
         raise InputError(f"{name}: no labelled variant has a score; see its status in the scores")
-    return LabelSet(analyse(table, present, name=name), present, outcomes.drop("source"), notes)
+    analysis = analyse(table, present, name=name)
+    notes += _what_the_background_changes(analysis)
+    return LabelSet(analysis, present, outcomes.drop("source"), notes)
 
 
 def _matched(
@@ -270,6 +273,22 @@ def _matched(
         f"Matched: {negatives} negatives for each positive, of its {on}. {found.unmatched:,} "
         f"positives had too few and are left out, as are {found.unused:,} negatives."
     )
+
+
+def _what_the_background_changes(analysis: Analysis) -> Iterator[str]:
+    """A sentence on the percentile among SNVs of the same context, where the scores have one."""
+    primary = analysis.primary
+    # With several models the name of the model follows.
+    theirs = primary.name.replace("llr", LLR_PERCENTILE.name, 1)
+    for row in analysis.tables.get("differences", pl.DataFrame()).iter_rows(named=True):
+        if row["b"] == theirs and row.get("auroc_difference") is not None:
+            yield (
+                f"{theirs} is {primary.name} among SNVs at random places of the same trinucleotide "
+                f"context. On the {row['variants']:,} variants that have both, the AUROC of "
+                f"{primary.name} less that of the percentile is "
+                f"{row['auroc_difference']:.3f} (95 % interval {row['auroc_difference_low']:.3f} "
+                f"to {row['auroc_difference_high']:.3f})."
+            )
 
 
 def _line(name: str, labels: LabelSet) -> str:

@@ -25,7 +25,7 @@ from tests.toy import Genome, alleles
 PLANTED = Path(__file__).parents[1] / "planted"
 SEQUENCE = "".join(np.random.default_rng(5).choice(list("ACGT"), 30_000, p=(0.3, 0.2, 0.2, 0.3)))
 GENOME = Genome({"a": SEQUENCE[:20_000], "b": "NNACGTNACN" + SEQUENCE[20_000:] + "acgtN"})
-SETTINGS = ["--views", 1, "--window-tokens", 32, "--max-allele-bases", 20]
+SETTINGS = ["--views", 1, "--window-tokens", 16, "--max-allele-bases", 20]
 EVERYWHERE = [(name, Span(0, len(bases))) for name, bases in GENOME.contigs.items()]
 
 
@@ -229,6 +229,10 @@ def test_the_report_says_what_it_changes(folder, command):
     )  # fmt: skip
     expected = areas["llr"] - areas["llr_percentile"]
     assert difference["auroc_difference"] == pytest.approx(expected, abs=1e-12)
+    (note,) = labels.notes
+    assert note.startswith("llr_percentile is llr among SNVs at random places")
+    assert "300 variants that have both, the AUROC of llr less that" in note
+    assert f"is {expected:.3f} (95 %" in note
     assert difference["auroc_difference_low"] <= expected <= difference["auroc_difference_high"]
 
 
@@ -245,7 +249,7 @@ def test_what_does_not_fit_is_refused(folder, command):
     mixed = command(*apply, "-b", "other.parquet")
     assert (mixed.status, mixed.out) == (1, "")
     assert "other.parquet: its fingerprint is" in mixed.err
-    assert "1 views, 32-token windows" in mixed.err
+    assert "1 views, 16-token windows" in mixed.err
     assert "no background: it lacks context" in command(*apply, "-b", "s.parquet").err
     letters = (folder / "genome.fa").read_text().splitlines()
     swap = str.maketrans("ACGT", "CATG")
