@@ -165,6 +165,24 @@ def score_schema(names: Sequence[str], with_sd: bool) -> tuple[Column, ...]:
     return (*ALLELES, *scores, *spread, FRAMESHIFTED)
 
 
+# What `ntvep background` adds: to SNVs at random places, and to the variants compared with them.
+CONTEXT = Column("context", pl.String(), "", "trinucleotide context, as in A[C>T]G")
+LLR_PERCENTILE = Column(
+    "llr_percentile",
+    pl.Float64(),
+    "percent",
+    "SNV: share of background SNVs of its trinucleotide context that have a lower llr, ties "
+    "counting half; low = unusually unlikely for its context",
+    nullable=True,
+)
+LLR_TAIL = Column(
+    "llr_tail",
+    pl.Float64(),
+    "probability",
+    "SNV: P value of an llr so low among background SNVs of its trinucleotide context",
+    nullable=True,
+)
+
 # What identifies a score beside its fingerprint: the minimal allele and the bases of its windows.
 KNOWN_KEY = pl.Schema(
     {

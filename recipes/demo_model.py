@@ -14,10 +14,11 @@ import gzip
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -281,9 +282,11 @@ class Composed(nn.Module):
         return own + self.table @ self.parts
 
 
-def new_model(log_frequencies: np.ndarray) -> NucleotideTransformer:
+def new_model(
+    log_frequencies: np.ndarray, config: Mapping[str, object] = CONFIG
+) -> NucleotideTransformer:
     """A fresh model whose first guess is the frequency of each 6-mer."""
-    arch = Architecture.from_config(CONFIG, gated=True)
+    arch = Architecture.from_config(config, gated=True)
     model = NucleotideTransformer(arch)
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2:
@@ -323,7 +326,7 @@ def batches(split: Split, rng: np.random.Generator, bases: int) -> Iterator[tupl
         draw = rng.random()
         length = int(rng.choice(LONG_WINDOWS)) if draw < 0.1 else WINDOW
         count = max(1, bases // (length * K))
-        windows = np.stack([_draw(split, rng, length * K) for _ in range(count)])
+        windows = np.stack([draw_window(split, rng, length * K) for _ in range(count)])
         if 0.1 <= draw < 0.15:
             target, given = _broken(windows, rng)
         else:
@@ -340,7 +343,7 @@ def batches(split: Split, rng: np.random.Generator, bases: int) -> Iterator[tupl
         yield torch.from_numpy(given), torch.from_numpy(wanted)
 
 
-def _draw(split: Split, rng: np.random.Generator, size: int) -> np.ndarray:
+def draw_window(split: Split, rng: np.random.Generator, size: int) -> np.ndarray:
     """A window of a training stretch: any start (so any phase), either strand."""
     places = np.array([max(0, stop - start - size + 1) for start, stop in split.training])
     number = rng.choice(len(places), p=places / places.sum())
@@ -436,23 +439,33 @@ def train(
 # --- the folder ----------------------------------------------------------------------------------
 
 
-def save(model: NucleotideTransformer, folder: Path) -> None:
+def save(
+    model: NucleotideTransformer,
+    folder: Path,
+    config: Mapping[str, Any] = CONFIG,
+    dtype: torch.dtype = torch.float32,
+) -> None:
     """Write the checkpoint in the published Hugging Face layout."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         keys = published_keys(name)
         for key, part in zip(keys, parameter.detach().chunk(len(keys)), strict=True):
-            tensors[key] = part.contiguous()
+            tensors[key] = part.to(dtype).contiguous()
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY), encoding="ascii")
     for name, content in (
-        ("config.json", CONFIG),
-        ("tokenizer_config.json", TOKENIZER_CONFIG),
+        ("config.json", config),
+        ("tokenizer_config.json", TOKENIZER_CONFIG | {"model_max_length": _most_tokens(config)}),
         ("special_tokens_map.json", SPECIAL_TOKENS),
     ):
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="ascii")
     (folder / "model.safetensors").chmod(0o644)
+
+
+def _most_tokens(config: Mapping[str, Any]) -> int:
+    # As published: positions are counted from behind the padding token's id, 1.
+    return int(config["max_position_embeddings"]) - 2
 
 
 def loss_table(losses: Losses, pseudocount: float) -> str:

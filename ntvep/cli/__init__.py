@@ -12,6 +12,7 @@ from typing import NoReturn
 import typer
 
 from ntvep.cli import (
+    background,
     cache,
     chunks,
     compare,
@@ -42,6 +43,7 @@ app = typer.Typer(
 for _commands in (scoring, chunks, verify, compare, evaluate, picture, resources, doctor):
     app.add_typer(_commands.app)
 app.add_typer(labels.app, name="labels")
+app.add_typer(background.app, name="background")
 app.add_typer(models.app, name="model")
 app.add_typer(cache.app, name="cache")
 

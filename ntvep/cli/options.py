@@ -3,12 +3,16 @@
 import logging
 import shlex
 import sys
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+
+if TYPE_CHECKING:
+    from ntvep.commands.score import Options
 
 Input = Annotated[
     Path, typer.Argument(metavar="IN", help="VCF (plain, gzip, bgzip) or BCF; - for stdin.")
@@ -65,6 +69,14 @@ Fingerprint = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+
+
+def scoring_options(context: typer.Context) -> "Options":
+    """Options of scoring, which have the names of the command's parameters."""
+    from ntvep.commands.score import Options, parse_batch_size
+
+    given = {f.name: context.params[f.name] for f in fields(Options) if f.name in context.params}
+    return Options(**given | {"batch_size": parse_batch_size(given["batch_size"])})
 
 
 def set_up_log(quiet: bool, verbose: bool) -> None:

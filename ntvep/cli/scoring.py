@@ -1,8 +1,7 @@
 """``ntvep score`` and ``ntvep variants``."""
 
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -31,6 +30,7 @@ from ntvep.cli.options import (
     Views,
     WindowTokens,
     command_line,
+    scoring_options,
     set_up_log,
 )
 from ntvep.settings import (
@@ -39,9 +39,6 @@ from ntvep.settings import (
     DEFAULT_VIEWS,
     Settings,
 )
-
-if TYPE_CHECKING:
-    from ntvep.commands.score import Options
 
 app = typer.Typer()
 
@@ -88,7 +85,7 @@ def score(
     from ntvep.commands.score import score_file
 
     set_up_log(quiet, verbose)
-    options = _options(context)
+    options = scoring_options(context)
     score_file(
         source,
         reference,
@@ -139,7 +136,7 @@ def scan(
     from ntvep.commands.scan import scan_regions
 
     set_up_log(quiet, verbose)
-    options = _options(context)
+    options = scoring_options(context)
     scan_regions(
         region,
         reference,
@@ -191,11 +188,3 @@ def variants(
         ref_mismatch_limit=ref_mismatch_limit,
         force=force,
     )
-
-
-def _options(context: typer.Context) -> "Options":
-    """Options of scoring, which have the names of the command's parameters."""
-    from ntvep.commands.score import Options, parse_batch_size
-
-    given = {f.name: context.params[f.name] for f in fields(Options) if f.name in context.params}
-    return Options(**given | {"batch_size": parse_batch_size(given["batch_size"])})

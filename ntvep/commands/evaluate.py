@@ -1,17 +1,18 @@
 """SCORES and LABELS -> a report of how well they agree: ``ntvep evaluate``."""
 
-import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
 
+from ntvep.commands.inputs import provenance_of
 from ntvep.errors import ConfigError, InputError
 from ntvep.evaluate.analysis import (
     LOWER_FEATURES,
+    Analysis,
     Score,
     analyse,
     baselines_of,
@@ -25,9 +26,9 @@ from ntvep.evaluate.metrics import in_words
 from ntvep.evaluate.report import MARK, LabelSet, Report, render
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.outputs import staged_folder
-from ntvep.io.tables import read_labels, read_metadata, read_scores
-from ntvep.provenance import Provenance, fingerprint
-from ntvep.schema import LABELS, SCORE_NAMES
+from ntvep.io.tables import read_labels, read_scores
+from ntvep.provenance import Provenance
+from ntvep.schema import LABELS, LLR_PERCENTILE, SCORE_NAMES
 
 _log = logging.getLogger("ntvep")
 
@@ -147,16 +148,7 @@ def _models(paths: Sequence[Path]) -> dict[str, tuple[list[Path], Provenance]]:
     """Files by the model that they are of: its name in the report, and its provenance."""
     by_fingerprint: dict[str, tuple[list[Path], Provenance]] = {}
     for path in _once(paths):
-        provenance, summary = read_metadata(path)
-        made = Provenance.from_json(provenance)
-        said = {made.fingerprint, fingerprint(made.model, made.settings)}
-        said.add(json.loads(summary).get("fingerprint", made.fingerprint))
-        if len(said) > 1:
-            raise InputError(
-                f"{path}: scores of {len(said)} fingerprints in one table "
-                f"({', '.join(sorted(said))}); expected those of one model and one set of "
-                "settings. Run ntvep score for it again, and give one table for each"
-            )
+        made = provenance_of(path)
         by_fingerprint.setdefault(made.fingerprint, ([], made))[0].append(path)
     names = Counter(Path(made.model.model_id).name for _, made in by_fingerprint.values())
     return {
@@ -182,7 +174,8 @@ def _joined(
             _log.info("%s: %d alleles were scored twice", name, joined.repeated_scores)
         features = list(joined.features)
         outcomes.append(_outcomes(name, joined))
-        theirs = [c for c in ("status", *SCORE_NAMES) if c in scores.columns]
+        names = ("status", *SCORE_NAMES, LLR_PERCENTILE.name)
+        theirs = [name for name in names if name in scores.columns]
         renamed = joined.table.rename({c: model_column(c, name, list(models)) for c in theirs})
         table = _beside(table, renamed) if table.width else renamed
     return add_baselines(table, reference), pl.concat(outcomes), features
@@ -260,7 +253,9 @@ def _judge_set(
     present = [score for score in judged if table[score.column].count()]
     if not any(score.kind == "score" for score in present):
         raise InputError(f"{name}: no labelled variant has a score; see its status in the scores")
-    return LabelSet(analyse(table, present, name=name), present, outcomes.drop("source"), notes)
+    analysis = analyse(table, present, name=name)
+    notes += _what_the_background_changes(analysis)
+    return LabelSet(analysis, present, outcomes.drop("source"), notes)
 
 
 def _matched(
@@ -280,6 +275,22 @@ def _matched(
         f"Matched: {negatives} negatives for each positive, of its {on}. {found.unmatched:,} "
         f"positives had too few and are left out, as are {found.unused:,} negatives."
     )
+
+
+def _what_the_background_changes(analysis: Analysis) -> Iterator[str]:
+    """A sentence on the percentile among SNVs of the same context, where the scores have one."""
+    primary = analysis.primary
+    # With several models the name of the model follows.
+    theirs = primary.name.replace("llr", LLR_PERCENTILE.name, 1)
+    for row in analysis.tables.get("differences", pl.DataFrame()).iter_rows(named=True):
+        if row["b"] == theirs and row.get("auroc_difference") is not None:
+            yield (
+                f"{theirs} is {primary.name} among SNVs at random places of the same trinucleotide "
+                f"context. On the {row['variants']:,} variants that have both, the AUROC of "
+                f"{primary.name} less that of the percentile is "
+                f"{row['auroc_difference']:.3f} (95 % interval {row['auroc_difference_low']:.3f} "
+                f"to {row['auroc_difference_high']:.3f})."
+            )
 
 
 def _line(name: str, labels: LabelSet) -> str:

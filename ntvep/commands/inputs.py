@@ -1,5 +1,6 @@
-"""VCF and FASTA -> an input that is whole and of the reference's assembly, or an error at once."""
+"""VCF, FASTA, SCORES -> an input that is whole and fits the others, or an error at once."""
 
+import json
 import logging
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -9,10 +10,12 @@ from typing import Literal
 
 import polars as pl
 
-from ntvep.errors import ConfigError, ReferenceMismatchError
+from ntvep.errors import ConfigError, InputError, ReferenceMismatchError
 from ntvep.io import vcf
 from ntvep.io.fasta import FastaReference
+from ntvep.io.tables import read_metadata
 from ntvep.pipeline import resolve
+from ntvep.provenance import Provenance, fingerprint
 from ntvep.schema import Status
 from ntvep.settings import Settings
 
@@ -111,6 +114,25 @@ def judge_alleles(
             f"disagree with {reference.path.name} (limit {limit:.0%}). Give --reference the FASTA "
             "that the variants were called against, or --ref-mismatch-limit 1 to score the others"
         )
+
+
+def provenance_of(scores: Path) -> Provenance:
+    """What made a table of SCORES, all of which must have one fingerprint.
+
+    Raises:
+        InputError: the file is missing, damaged, not ours, or says several fingerprints.
+    """
+    provenance, summary = read_metadata(scores)
+    made = Provenance.from_json(provenance)
+    said = {made.fingerprint, fingerprint(made.model, made.settings)}
+    said.add(json.loads(summary).get("fingerprint", made.fingerprint))
+    if len(said) > 1:
+        raise InputError(
+            f"{scores}: scores of {len(said)} fingerprints in one table "
+            f"({', '.join(sorted(said))}); expected those of one model and one set of "
+            "settings. Run ntvep score for it again, and give one table for each"
+        )
+    return made
 
 
 def _some(names: Iterable[str]) -> str:

@@ -52,7 +52,7 @@ def scan_regions(
         InputError: the reference does not have all of a region.
     """
     genome = open_reference(reference)
-    parsed = [_parsed(region, genome) for region in regions]
+    parsed = [parsed_region(region, genome) for region in regions]
     with tempfile.TemporaryDirectory(prefix="ntvep-scan-") as folder:
         made = Path(folder) / "region.vcf"
         with made.open("w", encoding="utf-8") as file:
@@ -71,7 +71,8 @@ def scan_regions(
         )
 
 
-def _parsed(region: str, genome: FastaReference) -> tuple[str, Span]:
+def parsed_region(region: str, genome: FastaReference) -> tuple[str, Span]:
+    """Contig and place of ``--region``; see :func:`scan_regions`."""
     match = _REGION.fullmatch(region)
     if not match:
         raise ConfigError(f"--region is {region!r}; expected CONTIG:FIRST-LAST, 1-based")

@@ -16,13 +16,15 @@ from ntvep.evaluate.baselines import TYPES
 from ntvep.evaluate.calibration import calibrate
 from ntvep.evaluate.consequences import SEVERITY
 from ntvep.evaluate.metrics import Clusters, Discrimination, Interval, Ranked
-from ntvep.schema import SCORE_NAMES, Status
+from ntvep.schema import LLR_PERCENTILE, SCORE_NAMES, Status
 
 Kind = Literal["score", "baseline", "feature"]
 
 SIGN: Mapping[str, int] = {
     # The model finds ALT less likely than REF.
     **dict.fromkeys(("llr", "llr_marginal", "llr_unmasked", "pll_delta"), -1),
+    # As llr, among background SNVs of the same trinucleotide context.
+    LLR_PERCENTILE.name: -1,
     # The model is sure of what stands here: a constrained place.
     "entropy": -1,
     # REF and ALT embeddings are farther apart ...
@@ -109,7 +111,7 @@ def scores_of(columns: Sequence[str], models: Sequence[str]) -> list[Score]:
     """The models' scores among the columns of a joined table; see :func:`model_column`."""
     return [
         Score(column, column, SIGN[name], "score", model)
-        for name, model in product(SCORE_NAMES, models)
+        for name, model in product((*SCORE_NAMES, LLR_PERCENTILE.name), models)
         if (column := model_column(name, model, models)) in columns
     ]
 

@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 from ntvep.errors import InputError
 from ntvep.schema import (
     ALLELES,
+    CONTEXT,
     LABELS,
+    LLR_PERCENTILE,
     SCORE_COLUMNS,
     STATUS_DTYPE,
     Column,
@@ -59,7 +61,7 @@ def read_metadata(path: Path) -> tuple[str, str]:
 
 
 def read_scores(path: Path) -> pl.DataFrame:
-    """What an evaluation needs of SCORES: allele, status and scores, without their spread.
+    """What an evaluation needs of SCORES: allele, status, scores (not their spread), percentile.
 
     Raises:
         InputError: the file is missing, damaged, or holds no SCORES.
@@ -74,9 +76,28 @@ def read_scores(path: Path) -> pl.DataFrame:
                 f"{path}: no scores: it lacks {', '.join(lacking) or 'every score column'}; "
                 "expected a table that ntvep score wrote"
             )
-        table = pl.from_arrow(file.read(columns=[*needed, *scores]))
+        optional = [name for name in (LLR_PERCENTILE.name,) if name in names]
+        table = pl.from_arrow(file.read(columns=[*needed, *scores, *optional]))
     assert isinstance(table, pl.DataFrame)
     return table.with_columns(pl.col("status").cast(STATUS_DTYPE))
+
+
+def read_background(path: Path) -> pl.DataFrame:
+    """``context`` and ``llr`` of background SNVs.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds no background.
+    """
+    with _parquet(path) as file:
+        needed = [CONTEXT.name, "llr"]
+        if lacking := [name for name in needed if name not in file.schema_arrow.names]:
+            raise InputError(
+                f"{path}: no background: it lacks {', '.join(lacking)}; expected a table that "
+                "ntvep background draw wrote"
+            )
+        table = pl.from_arrow(file.read(columns=needed))
+    assert isinstance(table, pl.DataFrame)
+    return table
 
 
 def read_labels(path: Path) -> pl.DataFrame:

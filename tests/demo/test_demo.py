@@ -154,7 +154,7 @@ def test_no_training_window_overlaps_the_held_out_stretch() -> None:
     rng = np.random.default_rng(0)
     segments = ["".join(map(str, part)) for part in bases.values()]
     for _ in range(50):
-        window = demo_model._draw(split, rng, 128 * 6)
+        window = demo_model.draw_window(split, rng, 128 * 6)
         strands = ("".join(map(str, w)) for w in (window, demo_model.reverse_complement(window)))
         assert any(strand in segment for strand in strands for segment in segments)
 

@@ -1,0 +1,111 @@
+"""``ntvep background``: how unusual a score is for its trinucleotide context."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ntvep.cli.options import (
+    BatchSize,
+    Cache,
+    Device,
+    Fingerprint,
+    Force,
+    Layer,
+    MaxNFraction,
+    Model,
+    PoolName,
+    Precision,
+    Quiet,
+    Reference,
+    Threads,
+    Verbose,
+    Views,
+    WindowTokens,
+    command_line,
+    scoring_options,
+    set_up_log,
+)
+from ntvep.settings import DEFAULT_MAX_N_FRACTION, DEFAULT_VIEWS
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Compare llr with SNVs at random places, of the same trinucleotide context.",
+)
+
+
+@app.command(
+    epilog="Example: `ntvep background draw -r GRCh38.fa --model demo --bed intergenic.bed "
+    "--window-tokens 128 -o background.parquet`"
+)
+def draw(
+    context: typer.Context,
+    reference: Reference,
+    model: Model,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Background, .parquet.")],
+    region: Annotated[
+        list[str] | None,
+        typer.Option(help="CONTIG:FIRST-LAST, 1-based; repeat.", show_default="everywhere"),
+    ] = None,
+    bed: Annotated[Path | None, typer.Option(help="BED of regions to draw from.")] = None,
+    per_context: Annotated[int, typer.Option(help="SNVs of each of the 96 contexts.")] = 100,
+    seed: Annotated[int, typer.Option(help="Another one draws others.")] = 0,
+    window_tokens: WindowTokens = None,
+    views: Views = DEFAULT_VIEWS,
+    layer: Layer = "last",
+    pool: PoolName = "mean",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    batch_size: BatchSize = "auto",
+    threads: Threads = None,
+    cache: Cache = None,
+    fingerprint: Fingerprint = None,
+    max_n_fraction: MaxNFraction = DEFAULT_MAX_N_FRACTION,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Score SNVs at random places, as many of each trinucleotide context.
+
+    Give the model and the settings that your variants were scored with.
+    """
+    from ntvep.commands.background import draw_background
+
+    set_up_log(quiet, verbose)
+    draw_background(
+        reference,
+        model,
+        output,
+        regions=region or (),
+        bed=bed,
+        per_context=per_context,
+        seed=seed,
+        options=scoring_options(context),
+        command=command_line(),
+        force=force,
+        quiet=quiet,
+    )
+
+
+@app.command(
+    epilog="Example: `ntvep background apply scores.parquet --background background.parquet "
+    "-r GRCh38.fa -o compared.parquet`"
+)
+def apply(
+    scores: Annotated[Path, typer.Argument(help="SCORES (.parquet) that ntvep score wrote.")],
+    background: Annotated[
+        Path, typer.Option("--background", "-b", help="What `ntvep background draw` wrote.")
+    ],
+    reference: Reference,
+    output: Annotated[Path, typer.Option("--output", "-o", help="SCORES with it, .parquet.")],
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Add llr_percentile and llr_tail to the SNVs of a table of scores."""
+    from ntvep.commands.background import apply_background
+
+    set_up_log(quiet, verbose)
+    placed = apply_background(scores, background, reference, output, force=force)
+    print(f"{output}: {placed} variants with llr_percentile")

@@ -1,0 +1,197 @@
+"""SNVs at random places -> a background of scores; SCORES -> percentiles: ``ntvep background``."""
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from ntvep.commands.inputs import provenance_of
+from ntvep.commands.scan import parsed_region
+from ntvep.commands.score import Options, score_file
+from ntvep.commands.summary import Summary
+from ntvep.errors import ConfigError, InputError, ReferenceMismatchError
+from ntvep.evaluate.background import CONTEXTS, FEWEST, compare, contexts, draw
+from ntvep.io.annotation import read_intervals
+from ntvep.io.fasta import FastaReference, open_reference
+from ntvep.io.outputs import refuse_overwriting, staged
+from ntvep.io.tables import read_background, read_metadata, read_row_groups, table_writer
+from ntvep.schema import CONTEXT, LLR_PERCENTILE, LLR_TAIL
+from ntvep.windows import Span
+
+_log = logging.getLogger("ntvep")
+
+
+def draw_background(
+    reference: Path,
+    model: str,
+    output: Path,
+    *,
+    regions: Sequence[str] = (),
+    bed: Path | None = None,
+    per_context: int,
+    seed: int,
+    options: Options,
+    command: str,
+    force: bool = False,
+    quiet: bool = False,
+) -> Summary:
+    """Score ``llr`` of SNVs at random places, as many of each trinucleotide context.
+
+    Args:
+        reference: FASTA.
+        model: as in :func:`ntvep.commands.score.score_file`.
+        output: Parquet: SCORES and ``context``.
+        regions: where to draw, as in ``ntvep scan``.
+        bed: where to draw, too; with neither, everywhere.
+        per_context: SNVs of each of the 96 contexts.
+        seed: another one draws others.
+        options: how to score: as the variants are scored that are to be compared.
+        command: what was typed.
+        force: replace an output that exists.
+        quiet: no progress bar.
+
+    Raises:
+        ConfigError: an option has a value that cannot be used.
+        InputError: nothing can be drawn.
+    """
+    if per_context < FEWEST:
+        raise ConfigError(f"--per-context is {per_context}; expected {FEWEST} or more")
+    if output.suffix != ".parquet":
+        raise ConfigError(f"--output {output}: expected a name that ends in .parquet")
+    refuse_overwriting(output, [reference])
+    genome = open_reference(reference)
+    places = _places(genome, regions, bed)
+    with (
+        staged([output], force=force) as staging,
+        tempfile.TemporaryDirectory(prefix="ntvep-background-") as folder,
+    ):
+        drawn = draw(genome, places, per_context, seed)
+        _say_what_is_few(drawn, per_context)
+        made, scored = Path(folder) / "background.vcf", Path(folder) / "scored.parquet"
+        with made.open("w", encoding="utf-8") as file:
+            file.writelines(_vcf(drawn))
+        summary = score_file(
+            made,
+            reference,
+            model,
+            scored,
+            # One base changes: any window that holds it will do.
+            options=replace(options, scores="llr", max_allele_bases=1),
+            command=command,
+            quiet=quiet,
+        )
+        provenance, said = read_metadata(scored)
+        columns = (*provenance_of(scored).settings.columns, CONTEXT)
+        named = drawn.select(CONTEXT.name).with_row_index("record")
+        with table_writer(staging.path(output), columns, provenance, lambda: said) as write:
+            for rows in read_row_groups(scored):
+                write(rows.join(named, "record", maintain_order="left"))
+    return summary
+
+
+def apply_background(
+    scores: Path, background: Path, reference: Path, output: Path, *, force: bool = False
+) -> int:
+    """Add ``llr_percentile`` and ``llr_tail`` to SCORES; see :func:`compare`.
+
+    Args:
+        scores: SCORES in Parquet, with ``llr``.
+        background: what :func:`draw_background` wrote, with the same model and settings.
+        reference: FASTA that the scores were made with.
+        output: Parquet: SCORES and these columns.
+        force: replace an output that exists.
+
+    Returns:
+        How many variants have a percentile.
+
+    Raises:
+        InputError: the tables are not of one fingerprint, or hold no ``llr``.
+        ReferenceMismatchError: the reference has other bases.
+    """
+    if output.suffix != ".parquet":
+        raise ConfigError(f"--output {output}: expected a name that ends in .parquet")
+    refuse_overwriting(output, [scores, background, reference])
+    made, drawn_as = provenance_of(scores), provenance_of(background)
+    if made.fingerprint != drawn_as.fingerprint:
+        raise InputError(
+            f"{background}: its fingerprint is {drawn_as.fingerprint}, that of {scores} is "
+            f"{made.fingerprint}; expected one model and one set of settings ({made.model.model_id}"
+            f", {made.how()}). Run ntvep background draw with them"
+        )
+    if "llr" not in made.settings.scores:
+        raise InputError(f"{scores}: has no llr; run ntvep score with --scores llr, or all")
+    among, genome = read_background(background), open_reference(reference)
+    provenance, summary = read_metadata(scores)
+    columns = (*made.settings.columns, LLR_PERCENTILE, LLR_TAIL)
+    placed = 0
+    with (
+        staged([output], force=force) as staging,
+        table_writer(staging.path(output), columns, provenance, lambda: summary) as write,
+    ):
+        for rows in read_row_groups(scores):
+            context, differs = contexts(rows, genome)
+            if differs.any():
+                chrom, pos, ref = rows.filter(differs).select("chrom", "pos", "ref").row(0)
+                raise ReferenceMismatchError(
+                    f"{scores}: {chrom}:{pos} {ref} was scored, but {genome.path.name} has another "
+                    f"base there; expected the reference of the scores ({made.reference})"
+                )
+            percentile, tail = compare(rows["llr"], context, among)
+            placed += percentile.count()
+            rows = rows.with_columns(percentile, tail)
+            write(rows.select(column.name for column in columns))
+    return placed
+
+
+def _places(
+    genome: FastaReference, regions: Sequence[str], bed: Path | None
+) -> list[tuple[str, Span]]:
+    """Where to draw: no two overlap."""
+    if not regions and bed is None:
+        return [(record.contig, record.span) for rows in genome.records.values() for record in rows]
+    asked = [parsed_region(region, genome) for region in regions]
+    if bed is not None:
+        rows = read_intervals(bed).get("interval")
+        if rows is None:
+            raise ConfigError(f"--bed {bed}: expected a BED")
+        asked += [
+            (chrom, Span(start, stop))
+            for chrom, start, stop in rows.select("chrom", "start", "stop").iter_rows()
+        ]
+    merged: list[tuple[str, Span]] = []
+    for chrom, span in sorted((genome.contig(chrom) or chrom, span) for chrom, span in asked):
+        if merged and merged[-1][0] == chrom and span.start <= merged[-1][1].stop:
+            _, last = merged.pop()
+            span = Span(last.start, max(last.stop, span.stop))
+        merged.append((chrom, span))
+    return merged
+
+
+def _say_what_is_few(drawn: pl.DataFrame, per_context: int) -> None:
+    counts = dict(drawn["context"].value_counts().iter_rows())
+    few = [name for name in CONTEXTS if counts.get(name, 0) < per_context]
+    if drawn.is_empty():
+        raise InputError(
+            "no place to draw from: the regions hold no base between two others that is not N; "
+            "expected regions of the reference, with sequence"
+        )
+    _log.info("%d SNVs drawn, of %d of %d contexts", drawn.height, len(counts), len(CONTEXTS))
+    if few:
+        least = min(few, key=lambda name: counts.get(name, 0))
+        _log.warning(
+            "%d contexts have fewer than %d places (%s: %d); with fewer than %d they give no "
+            "percentile. Give larger regions",
+            len(few), per_context, least, counts.get(least, 0), FEWEST,
+        )  # fmt: skip
+
+
+def _vcf(drawn: pl.DataFrame) -> Iterator[str]:
+    yield "##fileformat=VCFv4.2\n"
+    for chrom in drawn["chrom"].unique(maintain_order=True):
+        yield f"##contig=<ID={chrom}>\n"
+    yield "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    for chrom, pos, ref, alt in drawn.select("chrom", "pos", "ref", "alt").iter_rows():
+        yield f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n"

@@ -1,0 +1,214 @@
+"""reference -> SNVs at random places; their scores -> where a variant's score lies among them.
+
+A model finds some changes unlikely wherever they stand, a CpG lost for instance. Compared with SNVs
+of its own trinucleotide context a score says how unusual the place is. A context is one of the 96
+of mutational signatures: the base that changes and its two neighbours, read from the strand on
+which it is a pyrimidine, ``A[C>T]G`` (Alexandrov et al. 2013, Nature 500:415).
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float, Shaped, UInt8
+
+from ntvep import dna, windows
+from ntvep.alleles import Reference
+from ntvep.dna import Dna
+from ntvep.schema import LLR_PERCENTILE, LLR_TAIL, Status
+from ntvep.windows import Span
+
+FEWEST = 20
+"""With fewer scored background SNVs of a context its variants have no percentile."""
+# Bases of a contig that are looked at together.
+_BLOCK = 1 << 20
+_PURINES = (0, 2)
+
+Codes = UInt8[np.ndarray, " snv"]
+
+
+def context_names(left: Codes, ref: Codes, alt: Codes, right: Codes) -> Shaped[np.ndarray, " snv"]:
+    """The context of each SNV, from the codes of its bases and its neighbours; none may be N."""
+    names: Shaped[np.ndarray, " snv"] = _NAMES[_numbers(left, ref, alt, right)]
+    return names
+
+
+def _numbers(left: Codes, ref: Codes, alt: Codes, right: Codes) -> UInt8[np.ndarray, " snv"]:
+    """One number for both strands; not all 256 occur."""
+    other = np.isin(ref, _PURINES)
+    # A and T, C and G make up 3.
+    strands = ((left, 3 - right), (ref, 3 - ref), (alt, 3 - alt), (right, 3 - left))
+    number = np.zeros(len(ref), np.uint8)
+    for given, complement in strands:
+        number = number * np.uint8(4) + np.where(other, complement, given).astype(np.uint8)
+    return number
+
+
+_NAMES = np.array(
+    [f"{left}[{ref}>{alt}]{right}" for left in "ACGT" for ref in "ACGT" for alt in "ACGT"
+     for right in "ACGT"]
+)  # fmt: skip
+CONTEXTS = tuple(
+    f"{left}[{ref}>{alt}]{right}"
+    for ref in "CT"
+    for alt in "ACGT"
+    if alt != ref
+    for left in "ACGT"
+    for right in "ACGT"
+)
+"""All 96, in the order of mutational signatures."""
+
+
+# Drawing ------------------------------------------------------------------------------------------
+
+
+def draw(
+    reference: Reference, regions: Sequence[tuple[str, Span]], per_context: int, seed: int
+) -> pl.DataFrame:
+    """Draw SNVs of every context at random places, each place at most once.
+
+    Each place of the regions gets a random number; of each trinucleotide those with the smallest
+    are taken, and its three changes are dealt to them in turn. So every place of a trinucleotide
+    is as likely as any other, and a genome is read once.
+
+    Args:
+        reference: the genome.
+        regions: where; no two may overlap. Places beside an N, or at an end of a contig, have no
+            context and are not drawn.
+        per_context: SNVs of each context; fewer where the regions have not as many places.
+        seed: of the numbers.
+
+    Returns:
+        ``chrom``, ``pos`` (1-based), ``ref``, ``alt``, ``context``, in the order of the regions.
+    """
+    rng = np.random.default_rng(seed)
+    wanted = 3 * per_context
+    limit = np.ones(256)
+    drawn = pl.DataFrame()
+    for order, chrom, begin, bases in _blocks(reference, regions):
+        left, ref, right = bases[:-2], bases[1:-1], bases[2:]
+        number = rng.random(len(ref))
+        known = (left != dna.N) & (ref != dna.N) & (right != dna.N)
+        # ALT plays no part yet: REF stands for it.
+        trinucleotide = _numbers(*(codes % 4 for codes in (left, ref, ref, right)))
+        place = np.flatnonzero(known & (number < limit[trinucleotide]))
+        found = pl.DataFrame(
+            {
+                "trinucleotide": trinucleotide[place],
+                "number": number[place],
+                "order": np.full(len(place), order),
+                "place": begin + place,
+                "left": left[place],
+                "base": ref[place],
+                "right": right[place],
+            }
+        ).with_columns(chrom=pl.lit(chrom))
+        drawn = pl.concat([drawn, found]) if drawn.width else found
+        drawn = drawn.sort("trinucleotide", "number").with_columns(
+            rank=pl.int_range(pl.len()).over("trinucleotide")
+        )
+        drawn = drawn.filter(pl.col("rank") < wanted)
+        for full, last in drawn.filter(pl.col("rank") == wanted - 1).select(
+            "trinucleotide", "number"
+        ).iter_rows():  # fmt: skip
+            limit[full] = last
+        drawn = drawn.drop("rank")
+    return _dealt(drawn)
+
+
+def _blocks(
+    reference: Reference, regions: Sequence[tuple[str, Span]]
+) -> Iterator[tuple[int, str, int, Dna]]:
+    """Stretches of the regions with a base more on either side, and where their own bases begin."""
+    for order, (chrom, region) in enumerate(regions):
+        for span in reference.spans(chrom):
+            first, last = max(region.start, span.start + 1), min(region.stop, span.stop - 1)
+            for begin in range(first, last, _BLOCK):
+                end = min(begin + _BLOCK, last)
+                yield order, chrom, begin, reference.fetch(chrom, begin - 1, end + 1)
+
+
+def _dealt(drawn: pl.DataFrame) -> pl.DataFrame:
+    """Give each place one of its base's three changes, each as often as the others."""
+    turn = drawn.select(pl.int_range(pl.len()).over("trinucleotide") % 3).to_series().to_numpy()
+    left, base, right = (drawn[name].to_numpy() for name in ("left", "base", "right"))
+    # On the strand of the pyrimidine, so that the turns of both strands are the same changes.
+    other = np.isin(base, _PURINES)
+    pyrimidine = np.where(other, 3 - base, base)
+    change = np.where(turn >= pyrimidine, turn + 1, turn)
+    alt = np.where(other, 3 - change, change).astype(np.uint8)
+    return (
+        drawn.with_columns(
+            pos=pl.col("place") + 1,
+            ref=pl.Series(list(dna.decode(base))),
+            alt=pl.Series(list(dna.decode(alt))),
+            context=pl.Series(context_names(left, base, alt, right)),
+        )
+        .sort("order", "place")
+        .select("chrom", "pos", "ref", "alt", "context")
+    )
+
+
+# Comparing ----------------------------------------------------------------------------------------
+
+
+def contexts(
+    alleles: pl.DataFrame, reference: Reference
+) -> tuple[pl.Series, Bool[np.ndarray, " allele"]]:
+    """The context of each SNV with status ``ok``, and which of them have another base there.
+
+    Null for what is no SNV, and beside an N or at an end of a contig.
+    """
+    bases = np.full((alleles.height, 4), dna.N, np.uint8)
+    differs = np.zeros(alleles.height, bool)
+    columns = alleles.select("chrom", "pos", "ref", "alt", pl.col("status") == Status.OK)
+    for row, (chrom, pos, ref, alt, is_ok) in enumerate(columns.iter_rows()):
+        if not is_ok or len(ref) != len(alt):
+            continue
+        edit = windows.trim(pos, ref, alt)
+        if len(edit.ref) != 1:
+            continue
+        for span in reference.spans(chrom):
+            if span.start < edit.start and edit.stop < span.stop:
+                left, base, right = reference.fetch(chrom, edit.start - 1, edit.stop + 1)
+                bases[row] = left, base, edit.alt[0], right
+                differs[row] = base != edit.ref[0]
+    known = (bases != dna.N).all(axis=1)
+    names = np.full(alleles.height, None, object)
+    names[known] = context_names(*bases[known].T)
+    return pl.Series("context", names.tolist(), pl.String), differs
+
+
+def compare(
+    llr: pl.Series, context: pl.Series, background: pl.DataFrame
+) -> tuple[pl.Series, pl.Series]:
+    """Where each ``llr`` lies among the background of its own context.
+
+    Args:
+        llr: of variants; null where there is none.
+        context: of these variants; null where there is none.
+        background: ``context`` and ``llr`` of the background.
+
+    Returns:
+        ``llr_percentile``: percent of the background that has a lower ``llr``, ties counting half.
+        ``llr_tail``: (1 + those as low or lower) / (1 + all), the P value of so low an ``llr`` by
+        chance (North et al. 2002, Am J Hum Genet 71:439). Null without a context, or where it has
+        fewer than :data:`FEWEST`.
+    """
+    values, names = llr.to_numpy(), context.to_numpy()
+    percentile: Float[np.ndarray, " variant"] = np.full(len(values), np.nan)
+    tail = percentile.copy()
+    scored = background.filter(pl.col("llr").is_not_null())
+    for (name,), rows in scored.group_by("context"):
+        if rows.height < FEWEST:
+            continue
+        among = rows["llr"].sort().to_numpy()
+        here = np.flatnonzero((names == name) & np.isfinite(values))
+        below = np.searchsorted(among, values[here], side="left")
+        as_low = np.searchsorted(among, values[here], side="right")
+        percentile[here] = 50 * (below + as_low) / len(among)
+        tail[here] = (1 + as_low) / (1 + len(among))
+    return (
+        pl.Series(LLR_PERCENTILE.name, percentile, nan_to_null=True),
+        pl.Series(LLR_TAIL.name, tail, nan_to_null=True),
+    )

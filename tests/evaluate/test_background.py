@@ -1,0 +1,272 @@
+"""``ntvep background``: contexts, what is drawn, and where a score lies among it."""
+
+import logging
+import shutil
+import sys
+from collections import Counter
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from ntvep import cli, dna
+from ntvep.commands.evaluate import judge
+from ntvep.evaluate import background
+from ntvep.evaluate.background import CONTEXTS, compare, context_names, contexts, draw
+from ntvep.windows import Span
+from tests.toy import Genome, alleles
+
+PLANTED = Path(__file__).parents[1] / "planted"
+SEQUENCE = "".join(np.random.default_rng(5).choice(list("ACGT"), 30_000, p=(0.3, 0.2, 0.2, 0.3)))
+GENOME = Genome({"a": SEQUENCE[:20_000], "b": "NNACGTNACN" + SEQUENCE[20_000:] + "acgtN"})
+SETTINGS = ["--views", 1, "--window-tokens", 16, "--max-allele-bases", 20]
+EVERYWHERE = [(name, Span(0, len(bases))) for name, bases in GENOME.contigs.items()]
+
+
+def by_hand(left, ref, alt, right):
+    """The context of one SNV, in letters."""
+    if ref in "AG":
+        left, ref, alt, right = (dict(zip("ACGT", "TGCA", strict=True))[b]
+                                 for b in (right, ref, alt, left))  # fmt: skip
+    return f"{left}[{ref}>{alt}]{right}"
+
+
+# Contexts -----------------------------------------------------------------------------------------
+
+
+def test_contexts_of_both_strands():
+    assert by_hand("C", "G", "A", "T") == "A[C>T]G"
+    every = [snv for snv in product("ACGT", repeat=4) if snv[1] != snv[2]]
+    found = context_names(*(dna.encode("".join(column)) for column in zip(*every, strict=True)))
+    assert found.tolist() == [by_hand(*snv) for snv in every]
+    assert Counter(found.tolist()) == dict.fromkeys(CONTEXTS, 2)
+    assert len(CONTEXTS) == 96
+
+
+def test_contexts_of_alleles():
+    genome = Genome({"c": "ACGTTNACG"})
+    table = alleles(
+        ("c", 2, "C", "T"),
+        ("c", 3, "g", "a"),
+        ("c", 2, "CG", "CA"),  # the same, spelled with a base before it
+        ("c", 1, "A", "T"),  # no base before it
+        ("c", 9, "G", "T"),  # none behind it
+        ("c", 5, "T", "A"),  # beside an N
+        ("c", 2, "CG", "TA"),
+        ("c", 2, "C", "CA"),
+        ("c", 3, "C", "A", "ref_mismatch"),
+        ("c", 8, "T", "A"),  # another base there
+        ("d", 2, "C", "T"),
+    )
+    found, differs = contexts(table, genome)
+    assert found.to_list()[:3] == ["A[C>T]G", "A[C>T]G", "A[C>T]G"]
+    assert found[2:].to_list() == ["A[C>T]G", *[None] * 6, "A[C>A]G", None]
+    assert np.flatnonzero(differs).tolist() == [9]
+    assert contexts(table.clear(), genome)[0].to_list() == []
+
+
+# Drawing ------------------------------------------------------------------------------------------
+
+
+def test_as_many_of_each_context_and_each_where_it_says():
+    drawn = draw(GENOME, EVERYWHERE, 25, seed=1)
+    assert Counter(drawn["context"]) == dict.fromkeys(CONTEXTS, 25)
+    assert drawn.select("chrom", "pos").is_unique().all()
+    for chrom, pos, ref, alt, context in drawn.iter_rows():
+        left, base, right = GENOME.contigs[chrom][pos - 2 : pos + 1].upper()
+        assert base == ref
+        assert context == by_hand(left, ref, alt, right)
+    assert drawn.equals(drawn.sort("chrom", "pos"))
+
+
+def test_a_seed_gives_the_same_and_blocks_do_not_matter(monkeypatch):
+    drawn = draw(GENOME, EVERYWHERE, 20, seed=1)
+    assert_frame_equal(drawn, draw(GENOME, EVERYWHERE, 20, seed=1))
+    assert not drawn.equals(draw(GENOME, EVERYWHERE, 20, seed=2))
+    monkeypatch.setattr(background, "_BLOCK", 501)
+    assert_frame_equal(drawn, draw(GENOME, EVERYWHERE, 20, seed=1))
+
+
+def test_every_place_is_as_likely():
+    """Of 30 seeds: no part of the genome, and no strand, is drawn more often."""
+    drawn = pl.concat([draw(GENOME, EVERYWHERE[:1], 20, seed) for seed in range(30)])
+    bins = np.histogram(drawn["pos"], 10, (0, 20_000))[0]
+    assert stats.chisquare(bins).pvalue > 0.001
+    pyrimidines = drawn["ref"].is_in(["C", "T"]).sum()
+    expected = sum(map(SEQUENCE[:20_000].count, "CT")) / 20_000
+    assert stats.binomtest(pyrimidines, drawn.height, expected).pvalue > 0.001
+
+
+def test_regions_and_scarce_contexts():
+    regions = [("a", Span(100, 400)), ("b", Span(0, 10))]
+    drawn = draw(GENOME, regions, 1_000, seed=0)
+    # Every place once; of b, "ACGT" has two places between two bases.
+    assert drawn.filter(pl.col("chrom") == "a")["pos"].to_list() == list(range(101, 401))
+    assert drawn.filter(pl.col("chrom") == "b")["pos"].to_list() == [4, 5]
+    assert draw(GENOME, [("b", Span(0, 3))], 20, seed=0).height == 0
+
+
+# Comparing ----------------------------------------------------------------------------------------
+
+
+def test_percentile_is_scipys():
+    rng = np.random.default_rng(2)
+    # Rounded, so that there are ties.
+    among = pl.DataFrame({"context": ["x"] * 200 + ["y"] * 20 + ["z"] * 19,
+                          "llr": rng.normal(size=239).round(1)})  # fmt: skip
+    among = pl.concat([among, pl.DataFrame({"context": ["x"], "llr": [None]}, among.schema)])
+    names = ["x", "y", "z", None, "w", "x", "y", "x"]
+    llr = [0.1, -0.5, 0.0, 0.0, 0.0, None, 9.0, -9.0]
+    percentile, tail = compare(pl.Series(llr), pl.Series(names), among)
+    for row, (name, value) in enumerate(zip(names, llr, strict=True)):
+        if name not in ("x", "y") or value is None:
+            assert percentile[row] is tail[row] is None
+            continue
+        of_context = among.filter(pl.col("context") == name)["llr"].drop_nulls().to_list()
+        expected = stats.percentileofscore(of_context, value, kind="mean")
+        assert percentile[row] == pytest.approx(expected, abs=1e-12)
+        as_low = sum(other <= value for other in of_context)
+        assert tail[row] == pytest.approx((1 + as_low) / (1 + len(of_context)), abs=1e-15)
+    assert (percentile[7], tail[7]) == (0.0, 1 / 201)
+
+
+# The command line ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Scores of the planted variants and of an indel, and a background."""
+    folder = tmp_path_factory.mktemp("background")
+    shutil.copy(PLANTED / "genome.fa", folder)
+    bases = "".join((PLANTED / "genome.fa").read_text().splitlines()[1:])
+    indel = f"planted\t71000\t.\t{bases[70999:71001]}\t{bases[70999]}\t.\t.\t.\n"
+    (folder / "in.vcf").write_text((PLANTED / "variants.vcf").read_text() + indel)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        asked = ["-r", "genome.fa", "-m", PLANTED / "model", "--device", "cpu", "-q", *SETTINGS]
+        names, draws = ["--scores", "llr,entropy"], [*asked[:-2], "--per-context", 20]
+        assert run(patch, "score", "in.vcf", *asked, *names, "-o", "s.parquet") == 0
+        assert run(patch, "background", "draw", *draws, "-o", "b.parquet") == 0
+        apply = ["background", "apply", "s.parquet", "-b", "b.parquet", "-r", "genome.fa"]
+        assert run(patch, *apply, "-o", "p.parquet") == 0
+    return folder
+
+
+def run(patch, *arguments):
+    patch.setattr(sys, "argv", ["ntvep", *map(str, arguments)])
+    logging.getLogger("ntvep").handlers = []
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    return left.value.code or 0
+
+
+@pytest.fixture
+def command(folder, monkeypatch, capsys):
+    def call(*arguments):
+        status = run(monkeypatch, *arguments)
+        captured = capsys.readouterr()
+        return SimpleNamespace(status=status, out=captured.out, err=captured.err)
+
+    monkeypatch.chdir(folder)
+    return call
+
+
+def test_a_background_is_scored_as_variants_are(folder, command):
+    drawn = pl.read_parquet(folder / "b.parquet")
+    assert Counter(drawn["context"]) == dict.fromkeys(CONTEXTS, 20)
+    assert drawn["llr"].null_count() == 0
+    bases = "".join((folder / "genome.fa").read_text().splitlines()[1:])
+    for pos, ref, alt, context in drawn.select("pos", "ref", "alt", "context").iter_rows():
+        assert context == by_hand(bases[pos - 2], ref, alt, bases[pos])
+    # The same SNVs as variants of a VCF.
+    lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    some = drawn.sample(40, seed=1).sort("pos")
+    lines += [f"planted\t{p}\t.\t{r}\t{a}\t.\t.\t." for p, r, a in some["pos", "ref", "alt"].rows()]
+    (folder / "some.vcf").write_text("\n".join([*lines, ""]))
+    asked = ("-r", "genome.fa", "-m", PLANTED / "model", "--device", "cpu", "--scores", "llr")
+    assert command("score", "some.vcf", *asked, *SETTINGS, "-o", "some.parquet").status == 0
+    again = pl.read_parquet(folder / "some.parquet")
+    np.testing.assert_allclose(again["llr"], some["llr"], atol=1e-5)
+
+
+def test_apply_adds_two_columns_and_changes_nothing_else(folder):
+    scores, compared = (pl.read_parquet(folder / f"{name}.parquet") for name in "sp")
+    added = ["llr_percentile", "llr_tail"]
+    assert_frame_equal(scores, compared.drop(added))
+    assert compared.columns[-2:] == added
+    drawn = pl.read_parquet(folder / "b.parquet")
+    bases = "".join((folder / "genome.fa").read_text().splitlines()[1:])
+    *snvs, indel = compared.iter_rows(named=True)
+    assert indel["llr"] is not None
+    assert indel["llr_percentile"] is indel["llr_tail"] is None
+    for row in snvs:
+        own = by_hand(bases[row["pos"] - 2], row["ref"], row["alt"], bases[row["pos"]])
+        among = drawn.filter(pl.col("context") == own)["llr"]
+        expected = stats.percentileofscore(among, row["llr"], kind="mean")
+        assert row["llr_percentile"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_report_says_what_it_changes(folder, command):
+    assert command("labels", "table", PLANTED / "labels.tsv", "-o", "l.parquet").status == 0
+    (labels,) = judge([folder / "p.parquet"], [folder / "l.parquet"], command="").sets
+    found = {row["score"]: row for row in labels.analysis.tables["headline"].to_dicts()}
+    truth = pl.read_csv(PLANTED / "labels.tsv", separator="\t")
+    rows = pl.read_parquet(folder / "p.parquet").join(truth, ["chrom", "pos", "ref", "alt"])
+    areas = {s: roc_auc_score(rows["label"], -rows[s]) for s in ("llr", "llr_percentile")}
+    for name, area in areas.items():
+        assert found[name]["auroc"] == pytest.approx(area, abs=1e-12)
+    # An eighth of this genome is motif, and so of its background: there are ties at the low end.
+    assert areas["llr_percentile"] > 0.9
+    difference = next(
+        row for row in labels.analysis.tables["differences"].to_dicts()
+        if (row["a"], row["b"]) == ("llr", "llr_percentile")
+    )  # fmt: skip
+    expected = areas["llr"] - areas["llr_percentile"]
+    assert difference["auroc_difference"] == pytest.approx(expected, abs=1e-12)
+    (note,) = labels.notes
+    assert note.startswith("llr_percentile is llr among SNVs at random places")
+    assert "300 variants that have both, the AUROC of llr less that" in note
+    assert f"is {expected:.3f} (95 %" in note
+    assert difference["auroc_difference_low"] <= expected <= difference["auroc_difference_high"]
+
+
+def test_what_does_not_fit_is_refused(folder, command):
+    asked = ("-r", "genome.fa", "-m", PLANTED / "model", "--device", "cpu", "--region",
+             "planted:1000-1400", "--per-context", 20)  # fmt: skip
+    done = command("background", "draw", *asked, "-o", "other.parquet")
+    assert done.status == 0
+    assert "96 contexts have fewer than 20 places" in done.err
+    drawn = pl.read_parquet(folder / "other.parquet")
+    assert drawn["pos"].to_list() == list(range(1000, 1401))
+
+    apply = ("background", "apply", "s.parquet", "-r", "genome.fa", "-o", "new.parquet")
+    mixed = command(*apply, "-b", "other.parquet")
+    assert (mixed.status, mixed.out) == (1, "")
+    assert "other.parquet: its fingerprint is" in mixed.err
+    assert "1 views, 16-token windows" in mixed.err
+    assert "no background: it lacks context" in command(*apply, "-b", "s.parquet").err
+    letters = (folder / "genome.fa").read_text().splitlines()
+    swap = str.maketrans("ACGT", "CATG")
+    other = [letters[0], *(line.translate(swap) for line in letters[1:])]
+    (folder / "other.fa").write_text("\n".join([*other, ""]))
+    wrong = command("background", "apply", "s.parquet", "-r", "other.fa", "-b", "b.parquet",
+                    "-o", "new.parquet")  # fmt: skip
+    assert "other.fa has another base there" in wrong.err
+    assert not (folder / "new.parquet").exists()
+    few = command("background", "draw", *asked[:-1], 5, "-o", "few.parquet")
+    assert (few.status, "--per-context is 5" in few.err) == (2, True)
+
+
+def test_regions_of_a_bed_are_merged(folder, command):
+    (folder / "some.bed").write_text("planted\t99\t150\nplanted\t120\t160\nplanted\t500\t510\n")
+    asked = ("-r", "genome.fa", "-m", PLANTED / "model", "--device", "cpu", "--bed", "some.bed")
+    done = command("background", "draw", *asked, "-o", "bed.parquet", "-q")
+    assert done.status == 0
+    found = pl.read_parquet(folder / "bed.parquet")["pos"].to_list()
+    assert found == [*range(100, 161), *range(501, 511)]
