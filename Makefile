@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
 
-.PHONY: demo test test-slurm lint format clean
+.PHONY: demo test test-quick test-slurm lint format clean
 
 demo: $(VENV)/.demo
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
@@ -21,6 +21,9 @@ test: $(VENV)/.test
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -n 2
 
 # Starts a Slurm of its own; skips, and says why, where there are no packages or no root.
+test-quick: $(VENV)/.test
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -n 2 -m "not slow and not slurm"
+
 test-slurm: $(VENV)/.test
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -rs -m slurm tests/slurm
 

@@ -38,6 +38,7 @@ def scoring(tmp_path, monkeypatch):
     return scoring
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(scoring):
     """At a random moment, while it writes and another run wants the same outputs, and then not."""
     assert scoring.killed_after(random.Random(3).uniform(0, 2)).status == -9

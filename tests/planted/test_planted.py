@@ -17,6 +17,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from ntvep.evaluate.report import MARK
 from tests.workflow.demo import run, snakemake
 
+# All of them run the whole workflow.
+pytestmark = pytest.mark.slow
+
 PLANTED = Path(__file__).parent
 ALLELE = ["chrom", "pos", "ref", "alt"]
 

@@ -3,6 +3,7 @@
 import re
 
 import polars as pl
+import pytest
 import yaml
 
 from tests.conftest import ROOT
@@ -23,6 +24,7 @@ rule size:
 """
 
 
+@pytest.mark.slow
 def test_as_a_module_of_another_workflow(tmp_path):
     """Nothing of the other's folder is taken for ours, and the demo's configuration is not read."""
     few_records(tmp_path / "in.vcf", 3)

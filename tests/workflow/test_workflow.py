@@ -21,6 +21,7 @@ def small(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_workflow_equals_one_run(small):
     settings = [
         "vcf=small.vcf",
