@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-slurm lint format clean
 
 demo: $(VENV)/.demo
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
@@ -20,6 +20,10 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -n 2
 
+# Starts a Slurm of its own; skips, and says why, where there are no packages or no root.
+test-slurm: $(VENV)/.test
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -rs -m slurm tests/slurm
+
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,7 +38,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,slurm]'
 	@touch $(VENV)/.demo $@
 
 $(VENV):

@@ -27,7 +27,7 @@ class ModelIdentity:
         revision: commit of the hub, if known.
         weights_sha256: of the safetensors.
         vocabulary_sha256: of the token strings in order.
-        precision: fp32, fp16 or bf16.
+        precision: of the matrix products: fp32, tf32, fp16 or bf16.
         device: cpu, cuda or mps.
     """
 

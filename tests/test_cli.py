@@ -331,7 +331,7 @@ def test_no_contig_in_common_stops(run, files):
         (("--views", "3"), 2, "expected 1, 2 or 12"),
         (("--layer", "3"), 2, "this model has layers 0 (input embeddings) to 2 (last)"),
         (("--device", "tpu"), 2, "expected one of auto, cpu, cuda, mps"),
-        (("--precision", "fp8"), 2, "expected one of auto, fp32, fp16, bf16"),
+        (("--precision", "fp8"), 2, "expected one of auto, fp32, tf32, fp16, bf16"),
         (("--batch-size", "0"), 2, "--batch-size is 0"),
         (("--batch-size", "x"), 2, "expected auto, or 1 or more"),
         (("--threads", "0"), 2, "--threads is 0"),

@@ -7,6 +7,7 @@ import tomllib
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
@@ -42,6 +43,21 @@ def test_conda_environments_have_the_pins(pins, requirements, name):
     assert set(found) == wanted
     for key, version in found.items():
         assert version == pins[canonicalize_name(key)], key
+
+
+def test_the_container_is_built_from_the_pins():
+    """No engine builds it in these tests: what can go stale is compared."""
+    text = (ROOT / "Containerfile").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (python,) = re.findall(r"^FROM \S+/python:([\d.]+)-", text, re.M)
+    assert python in SpecifierSet(project["requires-python"])
+    instructions = re.sub(r"^#.*\n|\\\n", "", text, flags=re.M)
+    installs = [line for line in instructions.splitlines() if "pip install" in line]
+    assert installs
+    assert all("--constraint constraints.txt" in line for line in installs)
+    assert "==" not in instructions
+    (user,) = re.findall(r"^USER (\d+)$", text, re.M)
+    assert int(user) != 0
 
 
 def test_no_path_of_one_machine_is_tracked():

@@ -16,14 +16,19 @@ from ntvep.cli import (
     cache,
     chunks,
     compare,
+    doctor,
     evaluate,
     labels,
     models,
+    picture,
     resources,
     scoring,
     verify,
 )
 from ntvep.errors import NtvepError
+
+# torch raises a plain RuntimeError when the machine's memory is at an end.
+_TORCH_OUT_OF_MEMORY = "can't allocate memory"
 
 app = typer.Typer(
     name="ntvep",
@@ -35,7 +40,7 @@ app = typer.Typer(
     "Scores are for research, not for diagnosis. The published Nucleotide Transformer weights are "
     "CC BY-NC-SA 4.0: non-commercial use only.",
 )
-for _commands in (scoring, chunks, verify, compare, evaluate, resources):
+for _commands in (scoring, chunks, verify, compare, evaluate, picture, resources, doctor):
     app.add_typer(_commands.app)
 app.add_typer(labels.app, name="labels")
 app.add_typer(background.app, name="background")
@@ -59,6 +64,14 @@ def main() -> NoReturn:
     except _Interrupted as signalled:
         _say("ntvep: interrupted; no output was written")
         sys.exit(128 + signalled.args[0])
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or _TORCH_OUT_OF_MEMORY in str(error)):
+            raise
+        _say(
+            "ntvep: error: no memory is left; no output was written. Give a smaller --batch-size, "
+            "or ask for more memory"
+        )
+        sys.exit(1)
     except BrokenPipeError:
         # The reader of our standard output has seen enough; Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

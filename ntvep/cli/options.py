@@ -55,7 +55,7 @@ Scores = Annotated[str, typer.Option(help="all, or names joined by commas.")]
 Layer = Annotated[str, typer.Option(help="Layer of the embeddings: last, or 0, 1, ...")]
 PoolName = Annotated[Literal["mean", "mean_cls"], typer.Option(help="What an embedding averages.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Precision = Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")]
+Precision = Annotated[str, typer.Option(help="auto, fp32, tf32, fp16 or bf16.")]
 BatchSize = Annotated[str, typer.Option(help="Passes in a batch, or auto.")]
 Threads = Annotated[
     int | None, typer.Option(help="CPU threads of the model.", show_default="torch's choice")

@@ -59,6 +59,6 @@ def compare_groups(source: Path, positive: str, negative: str, *, block_bases: i
     auroc = metrics.discrimination(data).auroc
     return (
         f"llr, {data.positives} alleles with {positive} against {data.negatives} with {negative}: "
-        f"AUROC {auroc.value:.3f} (95 % interval {auroc.low:.3f} to {auroc.high:.3f}, "
+        f"AUROC {auroc.value:.3f} ({metrics.in_words(auroc.low, auroc.high, '95 % interval ')}, "
         f"bootstrap over {clusters.choice}). Above 0.5: {positive} has the lower llr."
     )

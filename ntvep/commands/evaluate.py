@@ -22,6 +22,7 @@ from ntvep.evaluate.analysis import (
 from ntvep.evaluate.baselines import add_baselines
 from ntvep.evaluate.joining import OUTCOME_MEANING, Joined, Outcome, join
 from ntvep.evaluate.matching import DISTANCE_EDGES, FREQUENCY_EDGES, match_negatives
+from ntvep.evaluate.metrics import in_words
 from ntvep.evaluate.report import MARK, LabelSet, Report, render
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.outputs import staged_folder
@@ -166,7 +167,8 @@ def _joined(
     """Labelled alleles with the scores of all models; outcomes of the labels; features."""
     table, outcomes, features = pl.DataFrame(), [], []
     for name, files in models.items():
-        scores = pl.concat([read_scores(path) for path in files], how="vertical")
+        # Parts of one model may hold different scores.
+        scores = pl.concat([read_scores(path) for path in files], how="diagonal")
         joined = join(scores, labels, reference, ref_mismatch_limit=ref_mismatch_limit)
         if joined.repeated_scores:
             _log.info("%s: %d alleles were scored twice", name, joined.repeated_scores)
@@ -282,12 +284,12 @@ def _what_the_background_changes(analysis: Analysis) -> Iterator[str]:
     theirs = primary.name.replace("llr", LLR_PERCENTILE.name, 1)
     for row in analysis.tables.get("differences", pl.DataFrame()).iter_rows(named=True):
         if row["b"] == theirs and row.get("auroc_difference") is not None:
+            low, high = row["auroc_difference_low"], row["auroc_difference_high"]
             yield (
                 f"{theirs} is {primary.name} among SNVs at random places of the same trinucleotide "
                 f"context. On the {row['variants']:,} variants that have both, the AUROC of "
-                f"{primary.name} less that of the percentile is "
-                f"{row['auroc_difference']:.3f} (95 % interval {row['auroc_difference_low']:.3f} "
-                f"to {row['auroc_difference_high']:.3f})."
+                f"{primary.name} less that of the percentile is {row['auroc_difference']:.3f} "
+                f"({in_words(low, high, '95 % interval ')})."
             )
 
 
@@ -298,9 +300,7 @@ def _line(name: str, labels: LabelSet) -> str:
     counts = f"{primary['positives']:,} positives, {primary['negatives']:,} negatives"
     if primary["auroc"] is None:
         return f"{name}: {counts}: {primary['note']} for an AUROC of {analysis.primary.name}"
-    line = (
-        f"{name}: {analysis.primary.name}, AUROC {primary['auroc']:.3f} (95 % interval "
-        f"{primary['auroc_low']:.3f} to {primary['auroc_high']:.3f}; {counts})"
-    )
+    interval = in_words(primary["auroc_low"], primary["auroc_high"], "95 % interval ")
+    line = f"{name}: {analysis.primary.name}, AUROC {primary['auroc']:.3f} ({interval}; {counts})"
     rule = rows.get("consequence rule")
     return line + (f"; the consequence alone {rule['auroc']:.3f}" if rule and rule["auroc"] else "")

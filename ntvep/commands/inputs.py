@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice, repeat
 from pathlib import Path
@@ -62,23 +62,45 @@ def judge_assembly(inspection: vcf.Inspection, reference: FastaReference, limit:
     Raises:
         ReferenceMismatchError: more disagree, or the reference has none of the contigs.
     """
+    parts = (chunk.alleles for chunk in all_chunks(inspection))
+    judge_alleles(inspection.name, inspection.contigs, inspection.records, parts, reference, limit)
+
+
+def judge_alleles(
+    name: str,
+    contigs: Collection[str],
+    records: int,
+    parts: Iterable[pl.DataFrame],
+    reference: FastaReference,
+    limit: float,
+) -> None:
+    """Stop if alleles are not of the reference's assembly; see :func:`judge_assembly`.
+
+    Args:
+        name: of the file they come from.
+        contigs: that they lie on.
+        records: how many there are.
+        parts: the alleles, ALLELES; no more are taken than are judged.
+        reference: the genome.
+        limit: see there.
+    """
     if not 0 <= limit <= 1:
         raise ConfigError(f"--ref-mismatch-limit is {limit}; expected a share from 0 to 1")
     if limit == 1:
         return
-    if not any(map(reference.spans, inspection.contigs)):
-        if inspection.records >= _FEWEST_UNMAPPED:
+    if not any(map(reference.spans, contigs)):
+        if records >= _FEWEST_UNMAPPED:
             raise ReferenceMismatchError(
-                f"{inspection.name}: {reference.path.name} has none of its contigs: expected one "
-                f"of {_some(inspection.contigs)}, found {_some(reference.records)}. Give "
+                f"{name}: {reference.path.name} has none of its contigs: expected one "
+                f"of {_some(contigs)}, found {_some(reference.records)}. Give "
                 "--reference the FASTA that the variants were called against"
             )
         return
     # REF is compared before a window is cut, so any settings do.
     settings = Settings(views=1)
     statuses: list[str] = []
-    for chunk in all_chunks(inspection):
-        comparable = chunk.alleles.filter(pl.col("status") == Status.OK)
+    for part in parts:
+        comparable = part.filter(pl.col("status") == Status.OK)
         found = resolve(comparable, reference, settings)["status"]
         unplaced = [Status.CONTIG_NOT_IN_REFERENCE, Status.POSITION_OUT_OF_RANGE]
         statuses += found.filter(~found.is_in(unplaced)).to_list()
@@ -88,7 +110,7 @@ def judge_assembly(inspection: vcf.Inspection, reference: FastaReference, limit:
     wrong = checked.count(Status.REF_MISMATCH)
     if len(checked) >= _FEWEST_CHECKED and wrong > limit * len(checked):
         raise ReferenceMismatchError(
-            f"{inspection.name}: wrong build? {wrong} of the first {len(checked)} REF alleles "
+            f"{name}: wrong build? {wrong} of the first {len(checked)} REF alleles "
             f"disagree with {reference.path.name} (limit {limit:.0%}). Give --reference the FASTA "
             "that the variants were called against, or --ref-mismatch-limit 1 to score the others"
         )

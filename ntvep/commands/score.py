@@ -55,7 +55,7 @@ class Options:
         layer: of the embeddings: ``last``, or a number from 0.
         pool: what an embedding averages: ``mean`` or ``mean_cls``.
         device: auto, cpu, cuda or mps.
-        precision: auto, fp32, fp16 or bf16.
+        precision: auto, fp32, tf32, fp16 or bf16.
         batch_size: passes in a batch; None finds one.
         threads: CPU threads of the model; None leaves torch's choice.
         max_allele_bases: the most bases that may go or come.

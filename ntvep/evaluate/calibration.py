@@ -113,6 +113,9 @@ def _table(
 ) -> pl.DataFrame:
     """Ratios with intervals, from counts of negatives and positives there and in all."""
     low, high = np.percentile(_ratio(*drawn), (2.5, 97.5), axis=1)
+    if not drawn[1].any():
+        # Resamples that hold nothing: see metrics.draw.
+        low = high = np.full_like(low, np.nan)
     return pl.DataFrame(
         {
             "observed": _ratio(*whole)[:, 0],
@@ -151,6 +154,10 @@ def _reliability(data: Ranked, seed: int) -> pl.DataFrame:
         ratio = _ratio(here, everywhere)[:, 0]
         predicted[unseen] = np.interp(data.score[unseen], values, np.log(ratio))
     known = np.isfinite(predicted)
+    if not known.any():
+        return _table(*[(np.empty((0, 2, 1)), np.ones((2, 1)))] * 2).insert_column(
+            0, pl.Series("predicted", [], pl.Float64)
+        )
     predicted, data = predicted[known], data.some(known)
     edges = np.unique(np.quantile(predicted, np.linspace(0, 1, RELIABILITY_BINS + 1)[1:-1]))
     of_bin, n = np.searchsorted(edges, predicted, side="right"), len(edges) + 1

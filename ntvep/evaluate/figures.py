@@ -330,7 +330,7 @@ def _strata(analysis: Analysis, few: Sequence[str]) -> Figure | None:
                 *place, alt.XDatum(0.5, scale=scale), text=alt.value("too few"), tooltip=tooltip
             )
         )
-        layers = [_rule([0.5]), interval, point, *([nothing] if too_few.height else [])]
+        layers = [_rule([0.5], scale), interval, point, *([nothing] if too_few.height else [])]
         columns[family == FAMILIES["chrom"]].append(
             alt.layer(*layers).properties(
                 width=_WIDTH, height=22 * len(order), title=f"by {family}"
@@ -400,6 +400,8 @@ def _calibration(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         return None
     table = analysis.tables["calibration"]
     names = [name for name in few if name in table["score"]][:2]
+    if not names:
+        return None
     panels: list[_Panel] = []
     for name in names:
         data = table.filter(pl.col("score") == name)
@@ -424,7 +426,25 @@ def _calibration(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         panels.append(
             alt.layer(lines, words, band, line).properties(width=_THIRD, height=_THIRD, title=name)
         )
-    held = analysis.tables["reliability"].filter(pl.col("score").is_in(names))
+    # With one cluster there is no other that could predict.
+    if "reliability" in analysis.tables:
+        held = analysis.tables["reliability"].filter(pl.col("score").is_in(names))
+        panels.append(_reliability(held, names))
+    return Figure(
+        "calibration",
+        "Local likelihood ratio",
+        "How much likelier a value is among positives than among negatives, in the smallest window "
+        "of 100 variants or 3 % of them (Pejaver et al. 2022), with 95 % bands. Dashed: odds of "
+        "2.4, 5.8, 33.5 and 1,124, by which Tavtigian et al. measure evidence at a prior of 4.4 %. "
+        "Right: ratios predicted by cross-fitting over five folds of genes against those "
+        "observed. A curve for research; no variant is called anything here.",
+        _spec(alt.hconcat(*panels, spacing=32)),
+        "calibration",
+    )
+
+
+def _reliability(held: pl.DataFrame, names: Sequence[str]) -> _Panel:
+    """Ratios that other genes predict against those observed."""
     scale = alt.Scale(type="log")
     base = alt.Chart(_data(held)).encode(
         alt.X("predicted:Q", scale=scale, title="predicted from other genes"),
@@ -443,21 +463,8 @@ def _calibration(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         tooltip=["score:N", "positives:Q", "negatives:Q",
                  *_rounded(predicted="predicted", observed="observed", low="low", high="high")],
     )  # fmt: skip
-    panels.append(
-        alt.layer(diagonal, interval, point).properties(
-            width=_THIRD, height=_THIRD, title="Does it hold in genes not seen?"
-        )
-    )
-    return Figure(
-        "calibration",
-        "Local likelihood ratio",
-        "How much likelier a value is among positives than among negatives, in the smallest window "
-        "of 100 variants or 3 % of them (Pejaver et al. 2022), with 95 % bands. Dashed: odds of "
-        "2.4, 5.8, 33.5 and 1,124, by which Tavtigian et al. measure evidence at a prior of 4.4 %. "
-        "Right: ratios predicted by cross-fitting over five folds of genes against those "
-        "observed. A curve for research; no variant is called anything here.",
-        _spec(alt.hconcat(*panels, spacing=32)),
-        "calibration",
+    return alt.layer(diagonal, interval, point).properties(
+        width=_THIRD, height=_THIRD, title="Does it hold in genes not seen?"
     )
 
 
@@ -477,7 +484,7 @@ def _dots(
     """A point with its interval for each score, in the order of the table."""
     order = table["score"].to_list()
     scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
-    axis = alt.Axis() if y_labels else alt.Axis(labels=False, ticks=False)
+    axis = alt.Axis(labelLimit=420) if y_labels else alt.Axis(labels=False, ticks=False)
     counts = [f"{name}:Q" for name in ("variants", "positives", "negatives", "without_score")
               if name in table.columns]  # fmt: skip
     base = alt.Chart(_data(table)).encode(alt.Y("score:N", sort=order, title=None, axis=axis))
@@ -492,7 +499,7 @@ def _dots(
     if shape:
         kinds = [k for k in ("score", "baseline", "feature") if k in table[shape]]
         point = point.encode(_shape(shape, kinds), _colour(shape, kinds))
-    return alt.layer(_rule(chance), interval, point).properties(
+    return alt.layer(_rule(chance, scale), interval, point).properties(
         width=_WIDTH, height=alt.Step(_STEP)
     )
 
@@ -518,10 +525,12 @@ def _shape(field: str, values: Sequence[str]) -> alt.Shape:
     return alt.Shape(f"{field}:N", sort=list(values), scale=scale, title=None)
 
 
-def _rule(at: Iterable[float]) -> _Panel | alt.Chart:
+def _rule(at: Iterable[float], scale: alt.Scale) -> _Panel | alt.Chart:
     values = [{"at": float(x)} for x in at]
     chart: _Panel | alt.Chart = (
-        alt.Chart(_inline(values)).mark_rule(strokeDash=[4, 3], opacity=0.6).encode(alt.X("at:Q"))
+        alt.Chart(_inline(values))
+        .mark_rule(strokeDash=[4, 3], opacity=0.6)
+        .encode(alt.X("at:Q", scale=scale))
     )
     return chart
 

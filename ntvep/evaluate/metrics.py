@@ -40,6 +40,11 @@ class Interval:
     high: float
 
 
+def in_words(low: float, high: float, name: str = "") -> str:
+    """An interval for people, with its name before it if there is one to name."""
+    return "no interval" if np.isnan(low) else f"{name}{low:.3f} to {high:.3f}"
+
+
 @dataclass(frozen=True, eq=False)
 class Clusters:
     """What is resampled together.
@@ -153,11 +158,18 @@ def clusters(
     choice = blocks if not grouped else f"{grouped:,} genes or groups of the labels"
     if grouped and n > grouped:
         choice += f", and {blocks} where no group is named"
+    if n < 2:
+        choice = "a single cluster, which gives no interval"
     return Clusters(number, draw(n, resamples, seed), choice)
 
 
 def draw(n: int, resamples: int, seed: int) -> Float[np.ndarray, "cluster resample"]:
-    """Copies of each of ``n`` clusters in each resample: n draws with replacement."""
+    """Copies of each of ``n`` clusters in each resample: n draws with replacement.
+
+    One cluster says nothing of how clusters differ: its resamples are empty, and give no interval.
+    """
+    if n < 2:
+        return np.zeros((n, resamples), np.float32)
     rng = np.random.default_rng(seed)
     copies = np.empty((n, resamples), np.float32)
     for column in range(resamples):
@@ -354,7 +366,8 @@ def _curves(data: Ranked, above: Float[np.ndarray, "bin two resample"]) -> tuple
     bands = []
     for curve in (_roc, _precision_recall):
         drawn = [curve(*pair) for pair in zip(found_drawn, false_drawn, strict=True)]
-        low, high = np.percentile(drawn, _LEVELS, axis=0)
+        none = np.full((2, len(CURVE_POINTS)), np.nan)
+        low, high = np.percentile(drawn, _LEVELS, axis=0) if drawn else none
         bands.append(Band(curve(found, false), low, high))
     return bands[0], bands[1]
 

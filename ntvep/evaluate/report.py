@@ -22,6 +22,7 @@ from jinja2 import Environment, StrictUndefined
 from ntvep.contigs import canonical
 from ntvep.evaluate.analysis import Analysis, Score
 from ntvep.evaluate.figures import DARK, LIGHT, Figure, figures, themed
+from ntvep.evaluate.metrics import in_words
 from ntvep.evaluate.published import PUBLISHED
 from ntvep.provenance import Provenance
 
@@ -228,4 +229,4 @@ def _interval(row: Mapping[str, Any], name: str) -> str:
     """Value (low to high), or why there is none."""
     if row.get(name) is None:
         return str(row.get("note") or "\N{EN DASH}")
-    return f"{row[name]:.3f} ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})"
+    return f"{row[name]:.3f} ({in_words(row[f'{name}_low'], row[f'{name}_high'])})"

@@ -48,9 +48,11 @@ def output_header(
     kept = [line for line in inspection.header if not OURS.match(line)]
     added = list(inspection.added)
     for place, line in enumerate(added):
-        contig = line.removeprefix(b"##contig=<ID=").removesuffix(b">").decode()
-        if line.startswith(b"##contig") and contig in lengths:
-            added[place] = b"##contig=<ID=%s,length=%d>" % (contig.encode(), lengths[contig])
+        # Other ids need not be UTF-8, as a contig's name must.
+        if line.startswith(b"##contig"):
+            contig = line.removeprefix(b"##contig=<ID=").removesuffix(b">")
+            if length := lengths.get(contig.decode()):
+                added[place] = b"##contig=<ID=%s,length=%d>" % (contig, length)
     first = [added.pop(0)] if added and added[0].startswith(b"##fileformat") else []
     statuses = ", ".join(status.value for status in Status)
     infos = [(STATUS_VCF, "String", f"Why this ALT has scores or has none: {statuses}")]
@@ -117,7 +119,9 @@ def _printed(column: pl.Series) -> list[str]:
 
 def _with_info(line: bytes, ours: bytes) -> bytes:
     before = _before_info(line)
-    info = line[before:].split(b"\t", 1)[0].rstrip(b"\r\n")
+    info, samples, _ = line[before:].partition(b"\t")
+    # Only the last column has the line's end behind it.
+    info = info if samples else info.rstrip(b"\r\n")
     rest = line[before + len(info) :]
     if b"NTVEP_" in info:
         info = b";".join(part for part in info.split(b";") if not part.startswith(b"NTVEP_"))

@@ -18,11 +18,15 @@ from ntvep.contigs import canonical
 from ntvep.dna import Dna
 from ntvep.errors import InputError
 from ntvep.home import home
+from ntvep.io.fasta_index import check_index
+from ntvep.io.text import is_bgzip, quiet_htslib
 from ntvep.windows import Span
 
 # Bases read and kept at once: many windows, and a few of these are still little memory.
 _BLOCK = 1 << 18
-_SLICE = re.compile(r"(?P<contig>.+):(?P<first>\d+)-(?P<last>\d+)")
+_SLICE = re.compile(r"(?P<contig>.+):(?P<first>[1-9]\d{0,17})-(?P<last>\d{1,18})", re.ASCII)
+# IUPAC codes, gaps, and * of protein: what else stands in a line is no sequence.
+_LETTERS = bytes(range(ord("A"), ord("Z") + 1)) + bytes(range(ord("a"), ord("z") + 1)) + b"-*."
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class FastaReference:
         )
         begin, end = start - record.span.start, stop - record.span.start
         first, last = begin // _BLOCK, max(begin, end - 1) // _BLOCK
-        blocks = [_block(self.file, record.name, number) for number in range(first, last + 1)]
+        blocks = [_block(self, record.name, number) for number in range(first, last + 1)]
         bases = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
         return bases[begin - first * _BLOCK : end - first * _BLOCK]
 
@@ -100,14 +104,37 @@ class FastaReference:
         digest = hashlib.md5(usedforsecurity=False)
         length = record.span.stop - record.span.start
         for begin in range(0, length, _BLOCK):
-            bases = self.file.fetch(record.name, begin, min(begin + _BLOCK, length))
-            digest.update(bases.upper().encode("ascii"))
+            bases = _letters(self, record.name, begin, begin + _BLOCK)
+            digest.update(bases.upper())
         return digest.hexdigest()
 
 
 @lru_cache(maxsize=32)
-def _block(file: pysam.FastaFile, name: str, number: int) -> Dna:
-    return dna.encode(file.fetch(name, number * _BLOCK, (number + 1) * _BLOCK))
+def _block(reference: FastaReference, name: str, number: int) -> Dna:
+    return dna.encode(_letters(reference, name, number * _BLOCK, (number + 1) * _BLOCK))
+
+
+def _letters(reference: FastaReference, name: str, start: int, stop: int) -> bytes:
+    """Letters of a record, proven to be letters: lines that are not of one length show here.
+
+    ``stop`` may lie behind the record's end, and stands for it then.
+    """
+    stop = min(stop, reference.file.get_reference_length(name))
+    try:
+        with quiet_htslib():
+            text = reference.file.fetch(name, start, stop).encode()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{reference.path}: {name[:60]!r} cannot be read at bases {start + 1} to {stop}: the "
+            "file is cut or damaged. Copy it again and compare checksums"
+        ) from error
+    if len(text) != stop - start or text.translate(None, _LETTERS):
+        raise InputError(
+            f"{reference.path}: {name[:60]!r} holds more than letters between bases {start + 1} "
+            f"and {stop}: its lines are not of one length, or it is no sequence. Write it anew, "
+            "for instance with seqkit seq -w 60, and delete its index"
+        )
+    return text
 
 
 def open_reference(path: Path) -> FastaReference:
@@ -120,12 +147,17 @@ def open_reference(path: Path) -> FastaReference:
         raise InputError(
             f"{path}: no such reference file; expected a FASTA (.fa, or .fa.gz made with bgzip)"
         )
-    with path.open("rb") as handle:
-        start = handle.read(18)
+    try:
+        with path.open("rb") as handle:
+            start = handle.read(18)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); type: ls -l {path}"
+        ) from error
     compressed = start[:2] == b"\x1f\x8b"
     if not start:
         raise InputError(f"{path}: the reference file is empty; expected a FASTA")
-    if compressed and start[12:14] != b"BC":
+    if compressed and not is_bgzip(start):
         raise InputError(
             f"{path}: compressed with gzip, which cannot be read at random; expected plain FASTA "
             f"or bgzip. Type: gunzip -c {path} | bgzip > {path.with_suffix('')}.bgz"
@@ -133,19 +165,21 @@ def open_reference(path: Path) -> FastaReference:
     if not compressed and start[:1] not in b">;":
         raise InputError(f"{path}: not a FASTA: it does not begin with '>'")
     index, blocks = _index(path, compressed)
+    check_index(path, index, blocks)
     try:
         file = pysam.FastaFile(
             os.fspath(path),
             filepath_index=os.fspath(index),
             filepath_index_compressed=os.fspath(blocks) if blocks else None,
         )
+        found = list(_records(file))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: cannot be read with its index {index} ({error}); delete the index to have "
             "it built again"
         ) from error
     records: dict[str, tuple[Record, ...]] = {}
-    for record in _records(file):
+    for record in found:
         records[record.contig] = (*records.get(record.contig, ()), record)
     by_canonical = {canonical(contig): contig for contig in reversed(records)}
     return FastaReference(path, file, records, by_canonical)
@@ -203,14 +237,10 @@ def _build_index(path: Path, fai: Path, gzi: Path | None) -> None:
             pysam.faidx(*arguments, os.fspath(path))
         except pysam.utils.SamtoolsError as error:
             raise InputError(
-                f"{path}: not a FASTA that can be indexed ({_first_line(error)}); expected "
-                "records of equally long lines, each after a '>' line"
+                f"{path}: not a FASTA that can be indexed; expected records of equally long "
+                "lines, each after a '>' line. The message of htslib above says where it is not"
+                + (f"; it may be damaged too, type: bgzip --test {path}" if gzi else "")
             ) from error
         if gzi and made[1]:
             made[1].replace(gzi)
         made[0].replace(fai)
-
-
-def _first_line(error: Exception) -> str:
-    found = re.search(r"\] (Format error[^\n]*|Different line[^\n]*|[^\n]*)", str(error))
-    return found[1] if found else str(error)

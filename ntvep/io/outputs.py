@@ -1,11 +1,12 @@
 """finished files -> their final names: nothing half-written is ever seen under one."""
 
 import errno
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ntvep.errors import OutputError
 STANDARD_STREAM = Path("-")
 INDEXES = (".tbi", ".csi")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -37,30 +39,80 @@ def staged(finals: Sequence[Path], *, force: bool = False) -> Iterator[Staging]:
         force: replace outputs that exist.
 
     Raises:
-        OutputError: an output exists, its folder is missing or read-only, or the disk is full.
+        OutputError: an output exists, another run is writing it, its folder is missing or
+            read-only, or the disk is full.
     """
     for final in finals:
         _refuse(final, force)
-    folders: dict[Path, Path] = {}
-    try:
-        with as_output_error(finals):
-            for final in finals:
-                folders[final] = Path(tempfile.mkdtemp(prefix=".ntvep-", dir=final.parent))
-            yield Staging(folders)
-            for final, folder in folders.items():
-                # An index of the file that is replaced would point to wrong places in the new one.
-                for suffix in INDEXES:
-                    final.with_name(final.name + suffix).unlink(missing_ok=True)
-                # Indexes have longer names and go first: no data without its index.
-                for made in sorted(folder.iterdir(), key=lambda path: -len(path.name)):
-                    _sync(made)
-                    made.replace(final.parent / made.name)
-    finally:
-        for folder in folders.values():
-            for left in folder.iterdir():
-                left.unlink()
-            with suppress(FileNotFoundError):
-                folder.rmdir()
+    with as_output_error(finals), ExitStack() as stack:
+        folders = {final: stack.enter_context(_hidden_folder(final)) for final in finals}
+        yield Staging(folders)
+        for final, folder in folders.items():
+            # An index of the file that is replaced would point to wrong places in the new one.
+            for suffix in INDEXES:
+                final.with_name(final.name + suffix).unlink(missing_ok=True)
+            # Indexes have longer names and go first: no data without its index.
+            for path in sorted(_contents(folder), key=lambda path: -len(path.name)):
+                _sync(path)
+                path.replace(final.parent / path.name)
+
+
+@contextmanager
+def _hidden_folder(final: Path) -> Iterator[Path]:
+    """An empty folder beside an output, which no other run has: what a dead one left is cleared.
+
+    Raises:
+        OutputError: a run that is alive is writing this output.
+    """
+    with ExitStack() as stack:
+        try:
+            folder = _locked_folder(final, stack)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"{final}: another run of ntvep is writing it; wait until that has ended, or give "
+                "another output name"
+            ) from error
+        stack.callback(_remove, folder)
+        for left in _contents(folder):
+            left.unlink()
+        yield folder
+
+
+def _locked_folder(final: Path, stack: ExitStack) -> Path:
+    """A folder whose lock this process holds: it is gone with the process, however that ends."""
+    folder = final.with_name(f".ntvep-{final.name}")
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            lock = (folder / _LOCK).open("a")
+        except FileNotFoundError:
+            continue  # another run has just ended, and removed its folder
+        stack.callback(lock.close)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            # A file system without locks: a folder of this run's own, which nobody clears.
+            _remove(folder)
+            return Path(tempfile.mkdtemp(prefix=".ntvep-", dir=final.parent))
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat()):
+                return folder
+
+
+def _contents(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name != _LOCK]
+
+
+def _remove(folder: Path) -> None:
+    for left in _contents(folder):
+        left.unlink()
+    # The lock last: nobody else is in the folder before it is gone.
+    (folder / _LOCK).unlink(missing_ok=True)
+    # Another run may have begun since.
+    with suppress(OSError):
+        folder.rmdir()
 
 
 @contextmanager

@@ -35,6 +35,14 @@ _RECORD = re.compile(
     + rb")*)\t"
     rb"[^\t]*\t([^\t]*)\t([^\t\r\n]*)"
 )
+# What an error may quote of a wrong field: nothing that can be an id, a genotype or INFO.
+_NO_BASES = rb"[ACGTUNRYSWKMBDHVacgtunryswkmbdhv<>*.,\[\]\s\x00-\x1f\x7f-\xff]{0,20}"
+_SHOWABLE = {
+    "CHROM": re.compile(rb"#?(?:chr)?[\w\s\x00-\x1f]{0,3}"),
+    "POS": re.compile(rb"[-+.,\dxXeE ]{0,12}"),
+    "REF": re.compile(_NO_BASES),
+    "ALT": re.compile(_NO_BASES),
+}
 _DECLARED = re.compile(rb'##(INFO|FILTER|FORMAT|contig)=<(?:[^"]*,)?ID=(<[^>]*>|[^,>]+)')
 _CONTIG_LENGTH = re.compile(rb"##contig=<.*\blength=(\d+)")
 # What an earlier run of ours added to a header.
@@ -267,6 +275,11 @@ def _split_header(
             f"{name}, line {number}: expected the columns {_COLUMNS.decode()!r}, separated by "
             "tabs, at the beginning of the #CHROM line"
         )
+    if holes := [place for place, line in enumerate(header, start=1) if b"\0" in line]:
+        raise InputError(
+            f"{name}, line {holes[0]}: holds NUL bytes, as a file has where it was lost. Copy it "
+            "again and compare checksums"
+        )
     return header, enumerate(lines, start=number + 1), had_bom
 
 
@@ -277,7 +290,7 @@ def _records(
     tabs = header[-1].count(b"\t")
     for number, line in body:
         record = _RECORD.match(line)
-        if record is None or line.count(b"\t") != tabs or not _is_sound(record):
+        if record is None or line.count(b"\t") != tabs or b"\0" in line or not _is_sound(record):
             yield number, line, _what_is_wrong(line, tabs)
         else:
             yield number, line, record
@@ -307,11 +320,19 @@ def _what_is_wrong(line: bytes, tabs: int) -> str:
     patterns = (_CHROM, rb"\d{1,18}", rb"[!-~]+", _ALLELE + rb"(?:," + _ALLELE + rb")*")
     for name, place, pattern in zip(names, (0, 1, 3, 4), patterns, strict=True):
         if not re.fullmatch(pattern, fields[place]):
-            shown = fields[place][:40].decode("ascii", "backslashreplace")
-            return f"{name} is {shown!r}"
+            return f"{name} is {_shown(name, fields[place])}"
+    if b"\0" in line:
+        return "it holds NUL bytes, as a file has where it was lost"
     if int(fields[1]) > _LAST_POS:
         return f"POS is {int(fields[1])}, but the last that VCF can hold is {_LAST_POS}"
     return "CHROM is not UTF-8"
+
+
+def _shown(name: str, field: bytes) -> str:
+    """A field that is wrong, unless it may be another column's: a line can have lost a tab."""
+    if not _SHOWABLE[name].fullmatch(field):
+        return f"{len(field)} bytes that are no {name}; not shown, for they may be of a sample"
+    return repr(field.decode("ascii", "backslashreplace"))
 
 
 class _Used:

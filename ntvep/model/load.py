@@ -43,6 +43,26 @@ _LAYER_KEYS = {
     "ffn_out": "output.dense",
 }
 
+# Bounds far beyond every published model: what is outside is a damaged or hostile config.json, and
+# must not decide how much memory we ask for.
+_NUMBERS = {
+    "num_hidden_layers": (1, 1 << 10),
+    "hidden_size": (1, 1 << 20),
+    "intermediate_size": (1, 1 << 20),
+    "num_attention_heads": (1, 1 << 10),
+    # Token ids are held in 16 bits.
+    "vocab_size": (1, (1 << 15) - 1),
+    "max_position_embeddings": (3, 1 << 16),
+    "pad_token_id": (0, (1 << 15) - 1),
+    "mask_token_id": (0, (1 << 15) - 1),
+}
+_FLAGS = (
+    "token_dropout", "add_bias_fnn", "emb_layer_norm_before", "tie_word_embeddings",
+    "is_folding_model",
+)  # fmt: skip
+_FLOATS = ("F16", "BF16", "F32", "F64")
+_LONGEST_TEXT = 1 << 20
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -90,15 +110,7 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, NucleotideTransformer]:
     if not files:
         raise ModelError(_no_weights(folder))
     shapes = _read_shapes(files)
-    ffn_in = shapes.get("esm.encoder.layer.0.intermediate.dense.weight", (0, 0))
-    try:
-        arch = Architecture.from_config(config, gated=ffn_in[0] == 2 * config["intermediate_size"])
-    except (KeyError, ValueError, TypeError) as error:
-        problem = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise ModelError(
-            f"{folder / 'config.json'}: {problem}; expected the config.json of a Nucleotide "
-            "Transformer (v1 or v2) as published on the Hugging Face hub"
-        ) from error
+    arch = _architecture(folder / "config.json", config, shapes)
     if not arch.vocab_size <= len(tokens):
         raise ModelError(
             f"{folder / 'vocab.txt'}: {len(tokens)} tokens, but the model has "
@@ -134,21 +146,53 @@ def read_config(folder: Path) -> dict[str, Any]:
         ModelError: it is missing, or no JSON object.
     """
     path = folder / "config.json"
+    text = _read_text(
+        path,
+        "; expected a checkpoint folder in Hugging Face layout (config.json, vocab.txt, "
+        "model.safetensors). Get one with: ntvep model fetch "
+        "InstaDeepAI/nucleotide-transformer-500m-human-ref",
+    )
     try:
-        config = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"{folder}: no config.json; expected a checkpoint folder in Hugging Face layout "
-            "(config.json, vocab.txt, model.safetensors). Get one with: ntvep model fetch "
-            "InstaDeepAI/nucleotide-transformer-500m-human-ref"
-        ) from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not valid JSON ({error}); fetch the model again") from error
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     if not isinstance(config, dict):
         raise ModelError(f"{path}: expected a JSON object")
     return config
+
+
+def _architecture(
+    path: Path, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+) -> Architecture:
+    """What config.json says, if a model of these numbers can be."""
+    ffn_in = shapes.get("esm.encoder.layer.0.intermediate.dense.weight", ())
+    try:
+        for key, (fewest, most) in _NUMBERS.items():
+            # A bool is an int for Python.
+            if type(config[key]) is not int or not fewest <= config[key] <= most:
+                raise ValueError(
+                    f"{key} is {config[key]!r:.40}, expected a number from {fewest} to {most}"
+                )
+        for key in _FLAGS:
+            if config.get(key) not in (None, True, False):
+                raise ValueError(f"{key} is {config[key]!r:.40}, expected true or false")
+        eps = config["layer_norm_eps"]
+        if not isinstance(eps, int | float) or not 0 < eps < 1:
+            raise ValueError(f"layer_norm_eps is {eps!r:.40}, expected a number from 0 to 1")
+        arch = Architecture.from_config(
+            config, gated=ffn_in[:1] == (2 * config["intermediate_size"],)
+        )
+        if arch.max_tokens < 2:
+            raise ValueError("max_position_embeddings leaves no place behind pad_token_id")
+        if not arch.learned_positions and arch.dim // arch.heads % 2:
+            raise ValueError("rotary positions need an even hidden_size / num_attention_heads")
+    except (KeyError, ValueError, TypeError) as error:
+        problem = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ModelError(
+            f"{path}: {problem}; expected the config.json of a Nucleotide Transformer (v1 or v2) "
+            "as published on the Hugging Face hub"
+        ) from error
+    return arch
 
 
 def read_published_state(folder: Path) -> dict[str, Tensor]:
@@ -161,14 +205,27 @@ def read_published_state(folder: Path) -> dict[str, Tensor]:
 
 
 def _read_vocabulary(folder: Path) -> tuple[str, ...]:
-    path = folder / "vocab.txt"
+    text = _read_text(
+        folder / "vocab.txt",
+        ", so token ids are unknown; fetch the model again with: ntvep model fetch ID",
+    )
+    return tuple(text.splitlines())
+
+
+def _read_text(path: Path, without: str) -> str:
+    """A small text file; ``without`` ends the sentence that it is missing."""
+    if not path.exists():
+        raise ModelError(f"{path.parent}: no {path.name}{without}")
     try:
-        return tuple(path.read_text("utf-8").splitlines())
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"{folder}: no vocab.txt, so token ids are unknown; fetch the model again with: "
-            "ntvep model fetch ID"
-        ) from error
+        # Before it is opened: a pipe would keep us waiting.
+        if not path.is_file():
+            raise ModelError(f"{path}: cannot be read (it is no file)")
+        if (size := path.stat().st_size) > _LONGEST_TEXT:
+            raise ModelError(
+                f"{path}: {size} bytes, expected no more than {_LONGEST_TEXT}; fetch the model "
+                "again"
+            )
+        return path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise ModelError(f"{path}: not a text file ({error}); fetch the model again") from error
     except OSError as error:
@@ -202,6 +259,8 @@ def _no_weights(folder: Path) -> str:
 def _read_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for path in files:
+        if not path.is_file():
+            raise ModelError(f"{path}: it is no file; fetch the model again")
         try:
             with safe_open(path, "pt") as handle:
                 for key in handle.keys():  # noqa: SIM118 (not a dict)
@@ -258,6 +317,8 @@ def _read_state(
     for path in files:
         with safe_open(path, "pt") as handle:
             for key in needed.intersection(handle.keys()):
+                if (dtype := handle.get_slice(key).get_dtype()) not in _FLOATS:
+                    raise ModelError(f"{path}: {key} has type {dtype}, expected one of {_FLOATS}")
                 published[key] = handle.get_tensor(key).float()
     for key, tensor in published.items():
         if not torch.isfinite(tensor).all():

@@ -105,18 +105,30 @@ def rotate(
     return rotated.to(x.dtype)
 
 
+class Product(nn.Linear):
+    """A linear map that takes its input in the precision of its own weights."""
+
+    def forward(self, x: Float[Tensor, "*rows from"]) -> Float[Tensor, "*rows to"]:
+        """The product, in that precision."""
+        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+
+
 class Block(nn.Module):
-    """One encoder layer: x + attention(norm(x)), then x + feed_forward(norm(x))."""
+    """One encoder layer: x + attention(norm(x)), then x + feed_forward(norm(x)).
+
+    x keeps its own precision, whatever that of the products: a sum of half-precision numbers over
+    all layers would lose the small changes that a variant makes.
+    """
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
         self.heads, self.gated = arch.heads, arch.gated
         self.attention_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
-        self.qkv = nn.Linear(arch.dim, 3 * arch.dim)
-        self.attention_out = nn.Linear(arch.dim, arch.dim)
+        self.qkv = Product(arch.dim, 3 * arch.dim)
+        self.attention_out = Product(arch.dim, arch.dim)
         self.ffn_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
-        self.ffn_in = nn.Linear(arch.dim, arch.ffn_dim * (1 + arch.gated), bias=arch.ffn_bias)
-        self.ffn_out = nn.Linear(arch.ffn_dim, arch.dim, bias=arch.ffn_bias)
+        self.ffn_in = Product(arch.dim, arch.ffn_dim * (1 + arch.gated), bias=arch.ffn_bias)
+        self.ffn_out = Product(arch.ffn_dim, arch.dim, bias=arch.ffn_bias)
 
     def forward(
         self, x: Float[Tensor, "pass token dim"], rotary: Rotary | None
@@ -145,8 +157,8 @@ class Block(nn.Module):
             rows_at_once: None takes all at once.
         """
         dim = x.shape[2]
-        normed = self.attention_norm(x)
         weight, bias = self.qkv.weight, self.qkv.bias
+        normed = self.attention_norm(x).to(weight.dtype)
         key, value = self._heads(F.linear(normed, weight[dim:], bias[dim:]), 2)
         if rotary is not None:
             key = rotate(key, *rotary)
@@ -197,7 +209,7 @@ class Head(nn.Module):
         self.decoder = nn.Linear(arch.dim, arch.vocab_size)
 
     def forward(self, hidden: Float[Tensor, "row dim"]) -> Float32[Tensor, "row vocab"]:
-        """Logits in float32, whatever the precision of the weights."""
+        """Logits, in float32."""
         logits: Tensor = self.decoder(self.norm(F.gelu(self.dense(hidden))))
         return logits.float()
 
@@ -224,6 +236,16 @@ class NucleotideTransformer(nn.Module):
         self.final_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
         self.head = Head(arch)
 
+    def multiply_in(self, precision: torch.dtype) -> "NucleotideTransformer":
+        """Hold the encoder's matrices, which take nearly all of the time, in a precision; itself.
+
+        All else stays in float32: embeddings, the sums between blocks, norms, and the head.
+        """
+        for module in self.blocks.modules():
+            if isinstance(module, Product):
+                module.to(precision)
+        return self
+
     def embed(self, tokens: Int[Tensor, "pass token"]) -> Float[Tensor, "pass token dim"]:
         """Input embeddings; token dropout and learned positions where the checkpoint has them."""
         x: Tensor = self.words(tokens)
@@ -231,7 +253,7 @@ class NucleotideTransformer(nn.Module):
             masked = tokens == self.arch.mask_id
             observed = masked.float().mean(dim=1)
             scale = (1 - _MASK_RATIO_IN_TRAINING) / (1 - observed)
-            x = (x.masked_fill(masked[..., None], 0.0) * scale[:, None, None]).to(x.dtype)
+            x = x.masked_fill(masked[..., None], 0.0) * scale[:, None, None].to(x.dtype)
         if self.positions is not None:
             first = self.arch.pad_id + 1
             x = x + self.positions.weight[first : first + tokens.shape[1]]

@@ -72,7 +72,7 @@ def load_scorer(
         layer: of the embeddings.
         pool_cls: whether ``<cls>`` counts in the mean.
         device: auto, cpu, cuda or mps.
-        precision: auto, fp32, fp16 or bf16.
+        precision: auto, fp32, tf32, fp16 or bf16.
         batch_size: passes in a batch; None finds one.
         threads: CPU threads, for the whole process; None leaves torch's choice.
 
@@ -88,11 +88,14 @@ def load_scorer(
         torch.set_num_threads(threads)
     where = resolve_device(device)
     dtype = resolve_precision(precision, where)
+    if where.type == "cuda":
+        # A setting of the process; torch's own default may change with its release.
+        torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
     source = locate(model)
     checkpoint, module = read_checkpoint(source.folder)
     vocabulary = tokens.vocabulary(checkpoint.tokens)
     engine = Engine(
-        module.to(where, PRECISIONS[dtype]),
+        module.to(where).multiply_in(PRECISIONS[dtype]),
         vocabulary,
         layer=parse_layer(layer, checkpoint.arch.layers),
         pool_cls=pool_cls,

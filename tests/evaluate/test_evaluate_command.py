@@ -3,12 +3,16 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
+from typer.testing import CliRunner
 
+from ntvep.cli import app
 from ntvep.commands.evaluate import evaluate, judge
 from ntvep.errors import ConfigError, InputError, OutputError
 from ntvep.evaluate.analysis import SIGN, baselines_of
@@ -125,6 +129,23 @@ def test_shuffled_labels_are_a_half_within_the_interval(tmp_path):
     assert row["auroc_low"] < 0.5 < row["auroc_high"]
 
 
+def test_one_cluster_gives_no_interval(tmp_path):
+    """A slice shorter than a block, and no genes: nothing says how much clusters differ."""
+    scores, labels = variants()
+    labels = labels.with_columns(group=pl.lit("the only gene"))
+    found = tables(tmp_path, scores, labels)
+    row = found["headline"].row(0, named=True)
+    assert 0.5 < row["auroc"] < 1
+    assert np.isnan([row["auroc_low"], row["auprc_high"]]).all()
+    assert found["calibration"]["low"].is_nan().all()
+    assert "reliability" not in found
+    (tmp_path / "written").mkdir()
+    given = files(tmp_path / "written", scores, labels)
+    (line,) = evaluate(*given, tmp_path / "report", command="")
+    assert "(no interval;" in line
+    assert "no interval)" in (tmp_path / "report" / "index.html").read_text()
+
+
 def test_orientation_reaches_every_table(report):
     """Each table that turns a score says so, and turns it back where it shows its values."""
     curve = table(report, "calibration").filter(pl.col("score") == "llr")
@@ -200,13 +221,15 @@ def test_two_models_are_compared_on_what_both_have(tmp_path):
 def test_parts_of_one_table_are_one_model(tmp_path):
     scores, labels = variants()
     files = [
-        write_scores(tmp_path / "1.parquet", scores.slice(0, 300)),
+        write_scores(tmp_path / "1.parquet", scores.slice(0, 300).drop("cosine_distance")),
         write_scores(tmp_path / "2.parquet", scores.slice(300)),
     ]
     found = judge(files, [write_labels(tmp_path / "l.parquet", labels)], command="")
     headline = found.sets[0].analysis.tables["headline"]
-    whole = (headline["positives"] + headline["negatives"])[0]
-    assert whole == (scores["status"] == "ok").sum()
+    whole = (headline["positives"] + headline["negatives"]).to_list()
+    ok = scores["status"] == "ok"
+    assert headline["score"][:2].to_list() == ["llr", "cosine_distance"]
+    assert whole[:2] == [ok.sum(), ok[300:].sum()]
 
 
 def test_positives_and_negatives_from_two_sources(tmp_path):
@@ -352,3 +375,47 @@ def test_signs_are_these():
         s.name: s.direction for s in baselines_of([], ["AF", "CADD", "tss_distance", "x"], ["x"])
     }
     assert features == {"AF": "lower", "CADD": "higher", "tss_distance": "lower", "x": "lower"}
+
+
+def test_every_option_arrives(monkeypatch):
+    seen = {}
+
+    def catch(*positional, **options):
+        seen.update(options, positional=positional)
+        return ["done"]
+
+    monkeypatch.setattr("ntvep.commands.evaluate.evaluate", catch)
+    command = (
+        "evaluate a.parquet b.parquet --labels x --labels y -o out -r ref.fa --matched 3 "
+        "--lower AF --lower MAF --ref-mismatch-limit 0.5 --force"
+    )
+    done = CliRunner().invoke(app, command.split())
+    assert done.output == "done\n"
+    paths = [[Path("a.parquet"), Path("b.parquet")], [Path("x"), Path("y")], Path("out")]
+    assert list(seen.pop("positional")) == paths
+    assert seen.pop("command").startswith("ntvep")
+    assert seen == {
+        "reference": Path("ref.fa"),
+        "matched": 3,
+        "lower": ["AF", "MAF"],
+        "ref_mismatch_limit": 0.5,
+        "force": True,
+    }
+
+
+def test_a_reference_adds_baselines(tmp_path):
+    """Two rules look at the genome: the kind of mutation, and how near the end is."""
+    scores, labels = variants()
+    snv = labels["ref"] == "A"
+    bases = np.array(list("T" * 10_000))
+    bases[labels["pos"].to_numpy() - 1] = "A"
+    indel = labels.filter(~snv)["pos"].to_numpy()
+    bases[indel - 1], bases[indel], bases[indel + 1] = "C", "A", "G"
+    fasta = tmp_path / "ref.fa"
+    fasta.write_text(f">chr20\n{''.join(bases)}\n>chr22\n{''.join(bases)}\n")
+    found = tables(tmp_path, scores, labels, reference=fasta)["headline"]
+    assert {"mutation class", "distance to contig end"} <= set(found["score"])
+    # A>G everywhere: one class, which tells nothing.
+    row = found.filter(pl.col("score") == "mutation class").row(0, named=True)
+    assert row["auroc"] == 0.5
+    assert row["without_score"] == (~snv).sum()

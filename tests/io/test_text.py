@@ -209,3 +209,63 @@ def test_bgzip_itself_accepts_our_bgzip(files: dict[str, Path], tmp_path: Path) 
     output = write(inspected(files["text"]), tmp_path / "out.vcf.gz")
     subprocess.run(["bgzip", "--test", str(output)], check=True)
     assert len(block_starts(output.read_bytes())) > 3
+
+
+def test_joined_bgzip_files_are_one(files: dict[str, Path], tmp_path: Path) -> None:
+    """The block that ends the first file stands within the second: legal, and all is read."""
+    whole = files["bgzip"].read_bytes()
+    again = tmp_path / "rest.vcf.gz"
+    with pysam.BGZFile(str(again), "wb", None) as packed:
+        packed.write(record(9500) + record(9501))
+    path = tmp_path / "joined.vcf.gz"
+    path.write_bytes(whole + again.read_bytes())
+    assert inspected(path).records == 9002
+    # A whole VCF behind another has a header where records are expected.
+    path.write_bytes(whole + whole)
+    with pytest.raises(InputError, match=r"line 9005: .*columns|line 9005: CHROM is '##"):
+        inspected(path)
+
+
+@pytest.mark.parametrize("form", ["text", "gzip", "bgzip"])
+def test_cut_behind_a_line(files: dict[str, Path], tmp_path: Path, form: str) -> None:
+    """Compressed, the cut shows. Plain text that ends with a whole line is whole text."""
+    lines = TEXT.splitlines(keepends=True)
+    half = b"".join(lines[:5000])
+    path = tmp_path / "cut.vcf"
+    if form == "text":
+        path.write_bytes(half)
+        assert inspected(path).records == 4996
+        return
+    if form == "gzip":
+        path.write_bytes(gzip.compress(half)[:-8])
+    else:
+        with pysam.BGZFile(str(path), "wb", None) as packed:
+            packed.write(half)
+        path.write_bytes(path.read_bytes()[: -len(text.BGZF_EOF)])
+    with pytest.raises(InputError, match=r"cut\.vcf: .*(cut|damaged)"):
+        inspected(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", text.BGZF_EOF])
+def test_an_index_beside_the_input_is_not_used(
+    files: dict[str, Path], tmp_path: Path, content: bytes
+) -> None:
+    """Old, empty or damaged: the whole input is read, so no index can lead astray."""
+    for form, suffix in (("bgzip", ".tbi"), ("bgzip", ".csi"), ("bcf", ".csi")):
+        path = tmp_path / f"{form}.vcf.gz"
+        shutil.copy(files[form], path)
+        index = path.with_name(path.name + suffix)
+        index.write_bytes(content)
+        os.utime(index, (0, 0))
+        assert alleles(inspected(path)).height == 9000
+        assert index.read_bytes() == content
+
+
+@pytest.mark.parametrize("suffix", [".vcf.gz", ".bcf"])
+def test_our_index_is_not_older_than_its_file(
+    files: dict[str, Path], tmp_path: Path, suffix: str
+) -> None:
+    """Tools warn of an index that is older: it may be of another file."""
+    output = write(inspected(files["text"]), tmp_path / f"out{suffix}")
+    (index,) = tmp_path.glob("out.*[ct][sb]i")
+    assert index.stat().st_mtime_ns >= output.stat().st_mtime_ns

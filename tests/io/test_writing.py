@@ -97,13 +97,13 @@ def test_scores_of_other_records_are_refused(tmp_path: Path) -> None:
             annotate(chunk.lines, wrong, COLUMNS)
 
 
-PRINTABLE = st.characters(codec="utf-8", exclude_characters="\t\n\r", exclude_categories=["Cs"])
+PRINTABLE = st.characters(codec="utf-8", exclude_characters="\t\n\r\0", exclude_categories=["Cs"])
 FIELD = st.text(PRINTABLE, max_size=12)
 INFO = st.one_of(
     st.just("."),
     st.lists(
         st.text(
-            st.characters(codec="utf-8", exclude_characters="\t\n\r;", exclude_categories=["Cs"]),
+            st.characters(codec="utf-8", exclude_characters="\t\n\r\0;", exclude_categories=["Cs"]),
             min_size=1,
         ).filter(lambda part: not part.startswith("NTVEP_") and part != "."),
         min_size=1,

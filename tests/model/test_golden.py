@@ -219,3 +219,34 @@ def test_batches_of_any_size_answer_the_same(kind):
         np.testing.assert_allclose(
             found, run(model, whole[number])[0][-1][1:].mean(axis=0), atol=1e-5
         )
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(monkeypatch):
+    checkpoint, model = read_checkpoint(ROOT / "tests" / "golden" / "v2")
+    vocabulary = tokens.vocabulary(checkpoint.tokens)
+    rng = np.random.default_rng(2)
+    inputs = tuple(
+        tokens.tokenize(rng.integers(0, 4, 60).astype(np.uint8), vocabulary).ids for _ in range(9)
+    )
+    asked = questions(inputs, rows=[(i, 3) for i in range(9)], tokens=[(i, 50) for i in range(9)])
+    expected = Engine(model, vocabulary).answer(asked).tokens
+    tried, forward = [], type(model).forward
+
+    def small_memory(self, batch, layer=None):
+        tried.append(len(batch))
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError
+        return forward(self, batch, layer)
+
+    monkeypatch.setattr(type(model), "forward", small_memory)
+    engine, seen = Engine(model, vocabulary, batch_size=8), []
+    np.testing.assert_allclose(engine.answer(asked, seen.append).tokens, expected, atol=1e-6)
+    assert tried == [8, 4, 2, 2, 2, 2, 1]
+    assert (sum(seen), engine.passes_run, engine.batch_size) == (9, 9, 2)
+    monkeypatch.setattr(type(model), "forward", lambda *_: (_ for _ in ()).throw(MemoryFull))
+    with pytest.raises(torch.OutOfMemoryError):
+        engine.answer(asked)
+
+
+class MemoryFull(torch.OutOfMemoryError):
+    """Not even one pass fits."""

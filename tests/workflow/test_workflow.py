@@ -1,11 +1,6 @@
 """The workflow gives what one run of ``ntvep score`` gives, and refuses a wrong configuration."""
 
-import gzip
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -13,36 +8,16 @@ import yaml
 from polars.testing import assert_frame_equal
 
 from tests.conftest import ROOT
+from tests.workflow.demo import REFERENCE, annotated, few_records, run, snakemake
 
-REFERENCE = ROOT / "ntvep" / "demo" / "chr22_20012478_20215143.grch38.fa.gz"
-DEMO = ROOT / "ntvep" / "demo" / "demo.vcf"
 WINDOW = ["--window-tokens", "16", "--max-allele-bases", "20"]
-ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-
-
-def run(*command, folder, check=True):
-    done = subprocess.run(
-        [*map(str, command)], cwd=folder, env=ENVIRONMENT, text=True, capture_output=True
-    )
-    assert not check or done.returncode == 0, done.stderr[-3000:]
-    return done
-
-
-def snakemake(folder, *arguments, check=True):
-    main = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "--cores", "2"]
-    return run(*main, *arguments, folder=folder, check=check)
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A folder with 60 records of the demo, odd ones among them, with INFO and no order of size."""
     folder = tmp_path_factory.mktemp("workflow")
-    lines = DEMO.read_text().splitlines(keepends=True)
-    header = [line for line in lines if line.startswith("#")]
-    records = [line for line in lines if not line.startswith("#")]
-    odd = [line for line in records if "SOURCE=odd" in line]
-    some = sorted([*odd, *records[100:130]], key=records.index)
-    (folder / "small.vcf").write_text("".join(header + some))
+    few_records(folder / "small.vcf", 30)
     return folder
 
 
@@ -56,6 +31,7 @@ def test_workflow_equals_one_run(small):
         "window_tokens=16",
         "max_allele_bases=20",
         "device=cpu",
+        "cache=known",
     ]
     snakemake(small, "--config", *settings)
     alone = [
@@ -70,11 +46,9 @@ def test_workflow_equals_one_run(small):
         "alone.parquet",
     ]
     run("ntvep", "score", *alone, *WINDOW, folder=small)
-    texts = [gzip.decompress((small / name).read_bytes()).decode().splitlines()
-             for name in ("out/scores.vcf.gz", "alone.vcf.gz")]  # fmt: skip
-    ours, theirs = ([line for line in text if "##ntvep_" not in line] for text in texts)
-    assert ours == theirs
+    assert annotated(small / "out" / "scores.vcf.gz") == annotated(small / "alone.vcf.gz")
     assert (small / "out" / "scores.vcf.gz.tbi").exists()
+    assert list((small / "known").rglob("*.parquet"))
     tables = [pl.read_parquet(small / name) for name in ("out/scores.parquet", "alone.parquet")]
     assert_frame_equal(*tables)
     assert len(list((small / "out" / "benchmarks").rglob("*.tsv"))) == 6

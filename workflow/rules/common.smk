@@ -22,5 +22,5 @@ ALLELE_OPTIONS = options_of(
     "ref_mismatch_limit",
 )
 MODEL_OPTIONS = options_of(
-    config, "scores", "layer", "pool", "device", "precision", "batch_size"
+    config, "scores", "layer", "pool", "device", "precision", "batch_size", "cache"
 )

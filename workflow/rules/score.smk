@@ -31,7 +31,7 @@ rule split:
     conda:
         "../../envs/ntvep.yaml"
     params:
-        folder=RESULTS / "chunks",
+        folder=lambda wildcards, output: Path(output[0]).parent,
         chunks=config["chunks"],
         options=INPUT_OPTIONS,
     shell:
@@ -51,7 +51,9 @@ rule score:
     benchmark:
         BENCHMARKS / "score" / "{chunk}.tsv"
     conda:
-        "../../envs/ntvep.yaml"
+        "../../envs/ntvep-gpu.yaml"
+        if config["device"] == "cuda"
+        else "../../envs/ntvep.yaml"
     threads: config["threads"]
     resources:
         # On a CPU chunks run side by side; on a GPU they take turns (profiles/default).

@@ -1,0 +1,178 @@
+"""How time, memory and files grow with the number of records; and how long GPUs take for a genome.
+
+    python -m benchmarks.scale --records 1000000 2000000 5000000
+    python -m benchmarks.scale --passes-per-second 100
+
+The first runs split, score and gather on synthetic SNVs, one in a hundred bases, with a model that
+answers every question with zeros: everything of a run but its forward passes. Needs 150 bytes of
+disk a record for the input, and twice that for the outputs. The second computes, and measures
+nothing: passes per second are its input. Take yours from an ``OUT.summary.json``: passes / seconds.
+"""
+
+import argparse
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.null import null_scorer
+
+BASES_PER_RECORD = 100
+RECORDS_PER_CHUNK = 50_000
+LINE = 60
+
+# Records of a list, and passes that one allele takes on average (benchmarks/README.md): sparse
+# lists share nothing, ClinVar's neighbours share a little.
+LISTS = {
+    "a genome": (5_000_000, {"llr, 1 view": 1.0, "all scores, 2 views": 6.0}),
+    "an exome": (50_000, {"llr, 1 view": 1.0, "all scores, 2 views": 6.0}),
+    "all of ClinVar": (4_000_000, {"llr, 1 view": 1.18, "all scores, 2 views": 6.07}),
+}
+GPUS = (1, 8, 64)
+CHUNK_SECONDS = 900.0
+START_SECONDS = 10.0
+
+
+def write_inputs(folder: Path, records: int) -> None:
+    """A random contig of a hundred bases a record, and an SNV in the middle of each hundred."""
+    rng = np.random.default_rng(1)
+    codes = rng.integers(0, 4, records * BASES_PER_RECORD, np.uint8)
+    bases = np.frombuffer(b"ACGT", np.uint8)[codes]
+    whole = len(bases) // LINE * LINE
+    with (folder / "ref.fa").open("wb") as fasta:
+        fasta.write(b">chr1\n")
+        lines = np.full((whole // LINE, LINE + 1), ord("\n"), np.uint8)
+        lines[:, :LINE] = bases[:whole].reshape(-1, LINE)
+        fasta.write(lines.tobytes() + bases[whole:].tobytes() + b"\n")
+    places = np.arange(records) * BASES_PER_RECORD + BASES_PER_RECORD // 2
+    with (folder / "in.vcf").open("w") as vcf:
+        vcf.write(f"##fileformat=VCFv4.2\n##contig=<ID=chr1,length={len(bases)}>\n")
+        vcf.write("#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
+        for place in places.tolist():
+            code = codes[place]
+            vcf.write(f"chr1\t{place + 1}\t.\t{'ACGT'[code]}\t{'CGTA'[code]}\t.\t.\t.\n")
+
+
+def split(folder: Path, chunks: int) -> None:
+    """``ntvep split``."""
+    from ntvep.commands.chunks import split
+
+    split(folder / "in.vcf", folder / "chunks", chunks)
+
+
+def score(folder: Path, number: int) -> None:
+    """``ntvep score`` of one chunk, its model replaced."""
+    from ntvep.commands import score
+
+    score.load_scorer = lambda _, **options: null_scorer()
+    chunk = folder / "chunks" / f"{number:05d}.vcf.gz"
+    options = score.Options()
+    table = chunk.with_name(f"{number:05d}.parquet")
+    score.score_file(
+        chunk, folder / "ref.fa", "null", table, options=options, command="null", quiet=True
+    )
+
+
+def gather(folder: Path) -> None:
+    """``ntvep gather``."""
+    from ntvep.commands.chunks import gather
+
+    tables = sorted((folder / "chunks").glob("*.parquet"))
+    out = folder / "out.vcf.gz"
+    gather(folder / "in.vcf", tables, out, command="null", table=folder / "out.parquet")
+
+
+def measured(step: Callable[..., None], *arguments: object) -> tuple[float, float]:
+    """Processor seconds and peak memory, in MB, of a step in a process of its own.
+
+    The clock on the wall would measure the neighbours too.
+    """
+    sys.stdout.flush()
+    process = os.fork()
+    if process == 0:
+        step(*arguments)
+        os._exit(0)
+    _, status, used = os.wait4(process, 0)
+    assert status == 0, f"{step.__name__} failed"
+    # Kilobytes, but bytes on macOS.
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / unit
+
+
+def growth(counts: list[int]) -> None:
+    """Print what runs of so many records took."""
+    heads = ("records", "chunks", "split", "score", "gather", "processor microseconds a record",
+             "peak memory of split, score, gather", "files", "bytes a record")  # fmt: skip
+    print(f"| {' | '.join(heads)} |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    first = 0.0
+    for records in counts:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write_inputs(folder, records)
+            inputs = set(folder.iterdir())
+            chunks = math.ceil(records / RECORDS_PER_CHUNK)
+            split_took = measured(split, folder, chunks)
+            scored = [measured(score, folder, number) for number in range(chunks)]
+            gather_took = measured(gather, folder)
+            made = {path for path in folder.rglob("*") if path.is_file()} - inputs
+            size = sum(path.stat().st_size for path in made) / records
+            seconds = [split_took[0], sum(s for s, _ in scored), gather_took[0]]
+            memory = [split_took[1], max(mb for _, mb in scored), gather_took[1]]
+            each = sum(seconds) / records
+            first = first or each
+            print(
+                f"| {records:,} | {chunks} | "
+                + " | ".join(f"{s:.0f} s" for s in seconds)
+                + f" | {each * 1e6:.0f} ({each / first - 1:+.0%}) | "
+                + ", ".join(f"{mb:.0f} MB" for mb in memory)
+                + f" | {len(made)} | {size:.0f} |",
+                flush=True,
+            )
+
+
+def wall_hours(alleles: int, passes_per_allele: float, rate: float, gpus: int) -> float:
+    """Hours from the first job to the last, each job with its start-up.
+
+    Chunks take a quarter of an hour, or less where GPUs would stand idle, but a minute at least.
+    """
+    work = alleles * passes_per_allele / rate
+    chunks = max(1, math.ceil(work / CHUNK_SECONDS), min(gpus, int(work / 60)))
+    return math.ceil(chunks / gpus) * (work / chunks + START_SECONDS) / 3600
+
+
+def forecast(rate: float) -> None:
+    """Print how long lists take at a rate that the caller measured."""
+    print(
+        f"At {rate:g} forward passes per second and GPU (an input of this sum, not measured here):"
+    )
+    print()
+    names = [f"{gpus} GPU{'s' * (gpus > 1)}" for gpus in GPUS]
+    print(f"| list | scores | passes | {' | '.join(names)} |")
+    print("|---|---|---|" + "---|" * len(GPUS))
+    for name, (alleles, scores) in LISTS.items():
+        for label, passes in scores.items():
+            hours = [wall_hours(alleles, passes, rate, gpus) for gpus in GPUS]
+            cells = " | ".join(f"{h:,.1f} h" if h >= 1 else f"{h * 60:.0f} min" for h in hours)
+            print(f"| {name}, {alleles:,} alleles | {label} | {alleles * passes:,.0f} | {cells} |")
+
+
+def main() -> None:
+    """Print one of the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--records", type=int, nargs="+")
+    asked.add_argument("--passes-per-second", type=float)
+    options = parser.parse_args()
+    if options.records:
+        growth(options.records)
+    else:
+        forecast(options.passes_per_second)
+
+
+if __name__ == "__main__":
+    main()

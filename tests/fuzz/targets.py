@@ -1,0 +1,253 @@
+"""What is fuzzed: each target takes any bytes and must end well, or with an error of ours.
+
+``recipes/fuzz.py`` runs them under atheris; the tests here run them on the seeds and on every case
+that was found. A target fails by any other exception, by a wrong answer, or by a signal.
+"""
+
+import gzip
+import json
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pysam
+import yaml
+
+from ntvep import dna
+from ntvep.errors import ConfigError, InputError, ModelError, NtvepError, OutputError
+from ntvep.io import fasta
+from ntvep.io.annotated import bgzip_writer
+from ntvep.io.vcf import place_and_info
+from ntvep.model.load import read_checkpoint
+from ntvep.settings import parse_scores
+from tests.conftest import ROOT
+from tests.io.files import annotated_lines, chunks, header_lines, inspected, record, sites, write
+from tests.io.vcf_twin import assert_passed_through
+
+CHECKPOINT = ROOT / "tests" / "golden" / "v2"
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+# Parts of one input: a byte sequence that no text format here has.
+BETWEEN = b"\n\x00\xff\n"
+
+
+@contextmanager
+def only(*errors: type[NtvepError]) -> Iterator[None]:
+    """Swallow an error of these kinds, if its text is one that a user can read."""
+    try:
+        yield
+    except errors as error:
+        text = str(error)
+        assert text
+        assert "\n" not in text
+        assert text.isprintable(), text
+        assert len(text) < 1000, text
+
+
+def vcf(data: bytes, folder: Path) -> None:
+    """Text: read, annotated and read by the twin. Anything else: read."""
+    path = folder / "in.vcf"
+    path.write_bytes(data)
+    for mode in ("fail", "skip"):
+        with only(InputError):
+            inspection = inspected(path, mode)
+            lines = annotated_lines(inspection, 3)
+            assert len(lines) == inspection.records
+            for line in lines:
+                place_and_info(line)
+            if not data.startswith((b"\x1f\x8b", b"BCF")):
+                left_out = {bad.line for bad in inspection.bad}
+                whole = b"".join((*header_lines(inspection), *lines))
+                assert_passed_through(data, whole, left_out)
+
+
+def vcf_files(data: bytes, folder: Path) -> None:
+    """Text through the writers that hand it to htslib: bgzip with its index, and BCF and back."""
+    path = folder / "in.vcf"
+    path.write_bytes(data)
+    for suffix in (".vcf.gz", ".bcf"):
+        output = folder / f"out{suffix}"
+        written = False
+        with only(InputError, OutputError):
+            inspection = inspected(path, "skip")
+            write(inspection, output, force=True)
+            written = True
+            assert inspected(output, "skip").records == inspection.records
+        assert output.exists() == written
+        for left in folder.glob("out*"):
+            left.unlink()
+
+
+def bcf(data: bytes, folder: Path) -> None:
+    """The inside of a BCF, compressed whole: what lies behind the checksums."""
+    path = folder / "in.bcf"
+    with bgzip_writer(path) as write_packed:
+        write_packed([data])
+    with only(InputError):
+        chunks(inspected(path, "skip"), 3)
+
+
+def reference(data: bytes, folder: Path) -> None:
+    """A FASTA, or one and its index: every base is the file's, or there is an error.
+
+    The first byte says what the rest is: ``z`` is text to be compressed, ``r`` a compressed file as
+    it is, anything else plain text.
+    """
+    mode, (text, *index) = data[:1], data[1:].split(BETWEEN, 2)
+    path = folder / ("in.fa.gz" if mode in (b"z", b"r") else "in.fa")
+    if mode == b"z":
+        with bgzip_writer(path) as write_packed:
+            write_packed([text])
+    else:
+        path.write_bytes(text)
+    for suffix, content in zip((".fai", ".gzi"), index, strict=False):
+        path.with_name(path.name + suffix).write_bytes(content)
+    with only(InputError):
+        opened = fasta.open_reference(path)
+        expected = plain_fasta(gzip.decompress(text) if text.startswith(b"\x1f\x8b") else text)
+        for contig, records in opened.records.items():
+            for one in records:
+                # Slices may overlap: the first that holds a stretch is asked.
+                asked = next(
+                    r
+                    for r in records
+                    if r.span.start <= one.span.start and one.span.stop <= r.span.stop
+                )
+                begin, end = (place - asked.span.start for place in (one.span.start, one.span.stop))
+                whole = opened.fetch(contig, one.span.start, one.span.stop)
+                # An index may name records without bases that are not there.
+                letters = expected.get(asked.name, "")[begin:end]
+                np.testing.assert_array_equal(whole, dna.encode(letters))
+        opened.md5(opened.records)
+    for left in folder.iterdir():
+        left.unlink()
+
+
+def plain_fasta(text: bytes) -> dict[str, str]:
+    """A FASTA's records by their names, read line by line."""
+    found: dict[str, list[str]] = {}
+    for line in text.split(b"\n"):
+        if line.startswith(b">"):
+            words = line[1:].split() or [b""]
+            current = found.setdefault(words[0].decode("utf-8", "replace"), [])
+        elif found:
+            current.append("".join(chr(byte) for byte in line if 32 < byte < 127))
+    return {name: "".join(lines) for name, lines in found.items()}
+
+
+def config(data: bytes, folder: Path) -> None:
+    """A workflow's configuration against the schema, and the names of scores."""
+    try:
+        found = yaml.safe_load(data.decode("utf-8", "replace"))
+        jsonschema.validate(found, yaml.safe_load(SCHEMA.read_text()))
+    except (yaml.YAMLError, jsonschema.ValidationError, ValueError, RecursionError):
+        # yaml's and jsonschema's own refusals: Snakemake shows them.
+        return
+    with only(ConfigError):
+        parse_scores(found.get("scores", "all"))
+
+
+def checkpoint(data: bytes, folder: Path) -> None:
+    """config.json, the header of the weights and vocab.txt of a small checkpoint.
+
+    Each part is the whole text if it begins with ``{``; else lines ``key=value`` that replace
+    entries of the sound text, so that what is odd about one of them is reached.
+    """
+    folder = folder / "model"
+    folder.mkdir(exist_ok=True)
+    parts = [*data.split(BETWEEN, 2), b"", b""]
+    sound = (CHECKPOINT / "model.safetensors").read_bytes()
+    start = 8 + int.from_bytes(sound[:8], "little")
+    header = patched(sound[8:start], parts[1])
+    (folder / "config.json").write_bytes(
+        patched((CHECKPOINT / "config.json").read_bytes(), parts[0])
+    )
+    (folder / "model.safetensors").write_bytes(
+        len(header).to_bytes(8, "little") + header + sound[start:]
+    )
+    (folder / "vocab.txt").write_bytes(parts[2] or (CHECKPOINT / "vocab.txt").read_bytes())
+    with only(ModelError):
+        read_checkpoint(folder)
+
+
+def patched(sound: bytes, part: bytes) -> bytes:
+    """JSON with some values replaced by any text."""
+    if part.startswith(b"{") or not part:
+        return part or sound
+    entries = {key.encode(): json.dumps(value).encode() for key, value in json.loads(sound).items()}
+    for line in part.split(b"\n"):
+        key, equals, value = line.partition(b"=")
+        if equals:
+            entries[key] = value
+    return b"{" + b",".join(b'"%s": %s' % entry for entry in entries.items()) + b"}"
+
+
+TARGETS: dict[str, Callable[[bytes, Path], None]] = {
+    target.__name__: target for target in (vcf, vcf_files, bcf, reference, config, checkpoint)
+}
+
+
+def seeds(target: str) -> list[bytes]:
+    """Sound inputs to begin with."""
+    texts = [
+        sites(record(10), record(11, "ACG", "A,<DEL>,*,A[chr1:5["), record(12, info="AC=1")),
+        sites(record(10, chrom="2"), record(0, alt="."), header=b"").replace(b"\n", b"\r\n"),
+        sites(record(5))
+        .replace(b"INFO\n", b"INFO\tFORMAT\tS1\tS2\n")
+        .replace(b".\t.\n", b".\tNTVEP_LLR=1;X=%3D\tGT:DP\t0|1:3\t./.:.\n"),
+    ]
+    if target in ("vcf", "vcf_files"):
+        packed = zlib.compressobj(wbits=31)
+        return [*texts, packed.compress(texts[0]) + packed.flush()]
+    if target == "bcf":
+        return [_plain_bcf(texts[0])]
+    if target == "reference":
+        text = b">chr1 words\nACGTNNacgt\nRYKM\n>chr2:11-14\nACGT\n"
+        index = b"chr1\t14\t12\t10\t11\nchr2:11-14\t4\t40\t4\t5\n"
+        return [
+            *(mode + text for mode in (b"-", b"z")),
+            b"-" + text.replace(b"\n", b"\r\n"),
+            b"-" + text + BETWEEN + index,
+            b"z" + text + BETWEEN + index + BETWEEN + bytes(8),
+            b"r" + _bgzip(text),
+            b"r" + _bgzip(text) + BETWEEN + index + BETWEEN + bytes(8),
+        ]
+    if target == "config":
+        return [path.read_bytes() for path in sorted((ROOT / "config").glob("*.yaml"))]
+    whole = (CHECKPOINT / "model.safetensors").read_bytes()
+    header = json.loads(whole[8 : 8 + int.from_bytes(whole[:8], "little")])
+    tensors = [key for key in header if "layer.0." in key or "embeddings" in key]
+    text = (CHECKPOINT / "config.json").read_bytes()
+    return [
+        text,
+        *(f"{key}={json.dumps(value)}".encode() for key, value in json.loads(text).items()),
+        *(
+            b"".join((BETWEEN, key.encode(), b"=", json.dumps(header[key]).encode()))
+            for key in tensors
+        ),
+    ]
+
+
+def _bgzip(text: bytes) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "packed.gz"
+        with bgzip_writer(path) as write_packed:
+            write_packed([text])
+        return path.read_bytes()
+
+
+def _plain_bcf(text: bytes) -> bytes:
+    """A VCF as BCF, not compressed."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "in.vcf", Path(folder) / "out.bcf"
+        source.write_bytes(text)
+        with (
+            pysam.VariantFile(str(source)) as read,
+            pysam.VariantFile(str(target), "wb", header=read.header) as written,
+        ):
+            for one in read:
+                written.write(one)
+        return gzip.decompress(target.read_bytes())

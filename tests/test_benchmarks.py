@@ -1,0 +1,55 @@
+"""What the benchmarks compare us with computes the same scores, by transformers and unshared."""
+
+import numpy as np
+import pytest
+
+from benchmarks.null import Null
+from benchmarks.throughput import prepared_pairs, unshared
+from ntvep.model.engine import Engine
+from ntvep.model.load import read_checkpoint
+from ntvep.model.reference import load_reference
+from ntvep.pipeline import Setup, score_alleles
+from ntvep.schema import SCORE_NAMES
+from ntvep.settings import Settings
+from ntvep.tokens import vocabulary
+from tests.conftest import ROOT
+from tests.toy import VOCABULARY, Genome, alleles
+
+SEQUENCE = "".join(np.random.default_rng(3).choice(list("ACGT"), 240))
+ROWS = [
+    *(("c", p + 1, SEQUENCE[p], "A" if SEQUENCE[p] != "A" else "G") for p in range(100, 130, 4)),
+    ("c", 120, SEQUENCE[119:121], "AC" if SEQUENCE[119:121] != "AC" else "GT"),
+    ("c", 110, SEQUENCE[109:112], SEQUENCE[109]),
+    ("c", 131, SEQUENCE[130], SEQUENCE[130] + "ACG"),
+]
+
+
+@pytest.mark.parametrize("length", [None, 40], ids=["batch", "padded"])
+@pytest.mark.parametrize("kind", ["v1", "v2"])
+def test_other_ways_give_our_scores(kind, length):
+    folder = ROOT / "tests" / "golden" / kind
+    checkpoint, model = read_checkpoint(folder)
+    names = vocabulary(checkpoint.tokens)
+    settings = Settings(window_tokens=13, max_tokens=40, views=1, max_allele_bases=9)
+    setup = Setup(Genome({"c": SEQUENCE}), Engine(model, names), names, settings)
+    ours = score_alleles(alleles(*ROWS), setup).scores
+    pairs = prepared_pairs(alleles(*ROWS), setup.reference, names, settings)
+    theirs = unshared(pairs, SCORE_NAMES, load_reference(folder), names, 4, length)
+    assert len(theirs) == len(ROWS)
+    for found, expected in zip(ours.iter_rows(named=True), theirs, strict=True):
+        for name in SCORE_NAMES:
+            if name not in expected:
+                assert found[name] is None
+            else:
+                # Sums over a window add up its float32 errors.
+                assert found[name] == pytest.approx(expected[name], rel=1e-3, abs=1e-3), name
+
+
+def test_the_null_model_counts_passes():
+    model = Null()
+    settings = Settings(window_tokens=13, max_tokens=40, views=1, max_allele_bases=9)
+    found = score_alleles(
+        alleles(*ROWS), Setup(Genome({"c": SEQUENCE}), model, VOCABULARY, settings)
+    )
+    assert found.passes == model.passes_run > 0
+    assert set(found.scores["status"]) == {"ok"}

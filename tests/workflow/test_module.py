@@ -1,0 +1,74 @@
+"""The workflow as a part of another one, and as the workflow catalogue deploys it."""
+
+import re
+
+import polars as pl
+import yaml
+
+from tests.conftest import ROOT
+from tests.workflow.demo import REFERENCE, few_records, run
+
+OTHER = f"""
+module ntvep:
+    snakefile: "{ROOT}/workflow/Snakefile"
+    config: config["scoring"]
+
+use rule * from ntvep as ntvep_*
+
+rule size:
+    default_target: True
+    input: rules.ntvep_gather.output.table
+    output: "size.txt"
+    shell: "wc -c < {{input}} > {{output}}"
+"""
+
+
+def test_as_a_module_of_another_workflow(tmp_path):
+    """Nothing of the other's folder is taken for ours, and the demo's configuration is not read."""
+    few_records(tmp_path / "in.vcf", 3)
+    (tmp_path / "Snakefile").write_text(OTHER)
+    settings = {"vcf": "in.vcf", "reference": str(REFERENCE), "model": "demo", "results": "scored",
+                "window_tokens": 16, "max_allele_bases": 20, "device": "cpu"}  # fmt: skip
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"scoring": settings}))
+    run("snakemake", "--cores", "2", "--configfile", "config.yaml", folder=tmp_path)
+    table = tmp_path / "scored" / "scores.parquet"
+    assert int((tmp_path / "size.txt").read_text()) == table.stat().st_size
+    assert pl.read_parquet(table).filter(pl.col("status") == "ok").height >= 3
+    assert not (tmp_path / "scored" / "compare.txt").exists()
+
+
+def test_what_the_workflow_catalogue_looks_for():
+    catalogue = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())
+    assert catalogue["usage"]["software-stack-deployment"]["conda"] is True
+    for needed in ("workflow/Snakefile", "config/README.md", "config/config.yaml", "LICENSE"):
+        assert (ROOT / needed).is_file()
+    readme = (ROOT / "README.md").read_text().lower()
+    assert "snakemake" in readme
+    assert "workflow" in readme
+
+
+def test_every_rule_has_an_environment_with_ntvep_in_it():
+    texts = [path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk")]
+    for rule in [rule for text in texts for rule in re.split(r"^rule ", text, flags=re.M)[1:]]:
+        names = re.findall(r'"\.\./\.\./envs/([\w.-]+)\.yaml"', rule)
+        assert names, rule
+        for name in names:
+            assert (ROOT / "envs" / f"{name}.yaml").is_file()
+            assert (ROOT / "envs" / f"{name}.post-deploy.sh").is_file()
+
+
+def test_the_environments_get_this_checkout(tmp_path):
+    """The script that Snakemake runs in a new environment, with a pip that only writes down."""
+    pip = tmp_path / "pip"
+    pip.write_text('#!/bin/sh\necho "$@"\n')
+    pip.chmod(0o755)
+    for name in ("ntvep", "ntvep-gpu"):
+        script = ROOT / "envs" / f"{name}.post-deploy.sh"
+        command = ["env", f"PATH={tmp_path}:/usr/bin:/bin", "bash", script]
+        done = run(*command, folder=ROOT)
+        assert done.stdout == f"install --no-deps {ROOT}\n"
+        refused = run(*command, folder=tmp_path, check=False)
+        assert refused.returncode == 1
+        assert "NTVEP_SOURCES" in refused.stderr
+        elsewhere = ["env", f"NTVEP_SOURCES={ROOT}", *command]
+        assert run(*elsewhere, folder=tmp_path).stdout == f"install --no-deps {ROOT}\n"
