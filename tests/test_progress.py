@@ -19,6 +19,8 @@ def test_a_line_a_minute_in_a_log(monkeypatch, caplog):
     clock = iter(range(1_000, 2_000, 25))
     monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(sys, "stderr", io.StringIO())
+    # Another test's command line may have left a handler that writes to its own standard error.
+    monkeypatch.setattr(logging.getLogger("ntvep"), "handlers", [])
     caplog.set_level(logging.INFO, "ntvep")
     with progress("records", 100, quiet=False) as advance:
         for _ in range(10):

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import metadata
+from importlib.metadata import files, metadata
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,8 @@ def test_licences_are_those_that_packages_state() -> None:
                 *stated.get_all("License-Expression", []),
                 *stated.get_all("License", []),
                 *(line for line in stated.get_all("Classifier", []) if "License" in line),
+                # Some state it in a file alone.
+                *(path.read_text() for path in files(name) or [] if path.name == "LICENSE"),
             ]
         )
         assert words[licence] in text or (licence.startswith("BSD") and "Redistribution" in text)

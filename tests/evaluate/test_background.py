@@ -162,9 +162,12 @@ def folder(tmp_path_factory):
 
 def run(patch, *arguments):
     patch.setattr(sys, "argv", ["ntvep", *map(str, arguments)])
-    logging.getLogger("ntvep").handlers = []
+    log = logging.getLogger("ntvep")
     with pytest.raises(SystemExit) as left:
         cli.main()
+    # Its stream is this test's: the next one must not write to it.
+    log.handlers = []
+    log.setLevel(logging.NOTSET)
     return left.value.code or 0
 
 

@@ -15,7 +15,7 @@ import yaml
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ntvep.evaluate.report import MARK
-from tests.workflow.test_workflow import run, snakemake
+from tests.workflow.demo import run, snakemake
 
 PLANTED = Path(__file__).parent
 ALLELE = ["chrom", "pos", "ref", "alt"]

@@ -34,10 +34,10 @@ def without_network():
 NO_NETWORK = without_network()
 
 
-def run(*command, folder, check=True):
-    """Run a command in a folder, without a network; fails with its last words."""
+def run(*command, folder, check=True, network=False):
+    """Run a command in a folder, without a network unless it has to fetch; fails with its words."""
     done = subprocess.run(
-        [*NO_NETWORK, *map(str, command)],
+        [*([] if network else NO_NETWORK), *map(str, command)],
         cwd=folder,
         env=ENVIRONMENT,
         text=True,
@@ -47,10 +47,10 @@ def run(*command, folder, check=True):
     return done
 
 
-def snakemake(folder, *arguments, check=True):
+def snakemake(folder, *arguments, check=True, network=False):
     """Run the workflow on this machine."""
     main = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "--cores", "2"]
-    return run(*main, *arguments, folder=folder, check=check)
+    return run(*main, *arguments, folder=folder, check=check, network=network)
 
 
 def few_records(path, count):

@@ -12,7 +12,7 @@ from snakemake.utils import validate
 from ntvep.io.tables import read_labels
 from tests.conftest import ROOT
 from tests.evaluate.file_server import Site, serving
-from tests.workflow.test_workflow import DEMO, REFERENCE, snakemake
+from tests.workflow.demo import DEMO, REFERENCE, snakemake
 
 HEADER = "##fileformat=VCFv4.1\n##fileDate=2026-01-04\n"
 COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
@@ -64,7 +64,7 @@ def test_resources_and_labels(tmp_path):
             },
         )
         targets = ["out/labels/clinvar.matched.parquet", "out/labels/panel.parquet"]
-        snakemake(tmp_path, *arguments, "--", "resources", *targets)
+        snakemake(tmp_path, *arguments, "--", "resources", *targets, network=True)
     assert (tmp_path / "resources" / "clinvar.vcf.gz").read_bytes() == packed
     assert '"release": "weekly"' in (tmp_path / "resources/clinvar.vcf.gz.fetched.json").read_text()
     assert read_labels(tmp_path / "out/labels/clinvar.parquet").height == 9
