@@ -1,6 +1,6 @@
 """Plant a truth: motifs in a random genome, a small model that learns them, labelled variants.
 
-    python recipes/planted.py            # writes tests/planted, about five minutes on one CPU core
+    python recipes/planted.py            # writes tests/planted, two minutes on a free CPU core
 
 The genome is one contig of 72,000 random bases, each of A, C, G, T as likely as any other. It holds
 300 copies of motifs: two motifs of 30 random bases, on either strand, one copy at a random place of

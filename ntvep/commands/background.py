@@ -1,5 +1,6 @@
 """SNVs at random places -> a background of scores; SCORES -> percentiles: ``ntvep background``."""
 
+import json
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -124,7 +125,9 @@ def apply_background(
     if "llr" not in made.settings.scores:
         raise InputError(f"{scores}: has no llr; run ntvep score with --scores llr, or all")
     among, genome = read_background(background), open_reference(reference)
-    provenance, summary = read_metadata(scores)
+    provenance, said = read_metadata(scores)
+    background_said = {"command": drawn_as.command, "snvs": among.height}
+    summary = json.dumps(json.loads(said) | {"background": background_said}, indent=2) + "\n"
     columns = (*made.settings.columns, LLR_PERCENTILE, LLR_TAIL)
     placed = 0
     with (

@@ -284,12 +284,12 @@ def _what_the_background_changes(analysis: Analysis) -> Iterator[str]:
     theirs = primary.name.replace("llr", LLR_PERCENTILE.name, 1)
     for row in analysis.tables.get("differences", pl.DataFrame()).iter_rows(named=True):
         if row["b"] == theirs and row.get("auroc_difference") is not None:
+            low, high = row["auroc_difference_low"], row["auroc_difference_high"]
             yield (
                 f"{theirs} is {primary.name} among SNVs at random places of the same trinucleotide "
                 f"context. On the {row['variants']:,} variants that have both, the AUROC of "
-                f"{primary.name} less that of the percentile is "
-                f"{row['auroc_difference']:.3f} (95 % interval {row['auroc_difference_low']:.3f} "
-                f"to {row['auroc_difference_high']:.3f})."
+                f"{primary.name} less that of the percentile is {row['auroc_difference']:.3f} "
+                f"({in_words(low, high, '95 % interval ')})."
             )
 
 

@@ -1,5 +1,6 @@
 """``ntvep background``: contexts, what is drawn, and where a score lies among it."""
 
+import json
 import logging
 import shutil
 import sys
@@ -19,6 +20,7 @@ from ntvep import cli, dna
 from ntvep.commands.evaluate import judge
 from ntvep.evaluate import background
 from ntvep.evaluate.background import CONTEXTS, compare, context_names, contexts, draw
+from ntvep.io.tables import read_metadata
 from ntvep.windows import Span
 from tests.toy import Genome, alleles
 
@@ -160,9 +162,12 @@ def folder(tmp_path_factory):
 
 def run(patch, *arguments):
     patch.setattr(sys, "argv", ["ntvep", *map(str, arguments)])
-    logging.getLogger("ntvep").handlers = []
+    log = logging.getLogger("ntvep")
     with pytest.raises(SystemExit) as left:
         cli.main()
+    # Its stream is this test's: the next one must not write to it.
+    log.handlers = []
+    log.setLevel(logging.NOTSET)
     return left.value.code or 0
 
 
@@ -200,6 +205,11 @@ def test_apply_adds_two_columns_and_changes_nothing_else(folder):
     added = ["llr_percentile", "llr_tail"]
     assert_frame_equal(scores, compared.drop(added))
     assert compared.columns[-2:] == added
+    provenance, summary = read_metadata(folder / "p.parquet")
+    assert provenance == read_metadata(folder / "s.parquet")[0]
+    said = json.loads(summary)["background"]
+    assert said["snvs"] == 96 * 20
+    assert said["command"].startswith("ntvep background draw -r genome.fa")
     drawn = pl.read_parquet(folder / "b.parquet")
     bases = "".join((folder / "genome.fa").read_text().splitlines()[1:])
     *snvs, indel = compared.iter_rows(named=True)
