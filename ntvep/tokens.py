@@ -210,6 +210,10 @@ def substitute(
         bases: codes before and after.
         vocabulary: of the model.
     """
+    if len(ids) == len(bases[0]) == 1:
+        # Nearly every allele is an SNV.
+        step = (bases[1][0] - bases[0][0]) * _PLACE_VALUES[place]
+        return (vocabulary.id_of[vocabulary.code_of[ids[0]] + step],)
     codes = [vocabulary.code_of[i] for i in ids]
     for before, after in zip(*bases, strict=True):
         codes[place // K] += (after - before) * _PLACE_VALUES[place % K]

@@ -58,6 +58,9 @@ class FastaReference:
     records: dict[str, tuple[Record, ...]]
     by_canonical: dict[str, str]
     aliases: dict[str, str] = field(default_factory=dict)
+    _found: dict[str, tuple[tuple[Record, ...], tuple[Span, ...]]] = field(
+        default_factory=dict, repr=False
+    )
 
     def contig(self, chrom: str) -> str | None:
         """The FASTA's name of a contig, or None if it has none."""
@@ -70,20 +73,32 @@ class FastaReference:
 
     def spans(self, chrom: str) -> tuple[Span, ...]:
         """The stretches of this contig that there are; none if the contig is not there."""
-        contig = self.contig(chrom)
-        return () if contig is None else tuple(r.span for r in self.records[contig])
+        return self._of(chrom)[1]
 
     def fetch(self, chrom: str, start: int, stop: int) -> Dna:
         """Bases ``start`` to ``stop`` (0-based, half-open), inside one of the spans."""
-        contig = self.contig(chrom)
-        record = next(
-            r for r in self.records[contig or ""] if r.span.start <= start and stop <= r.span.stop
-        )
-        begin, end = start - record.span.start, stop - record.span.start
-        first, last = begin // _BLOCK, max(begin, end - 1) // _BLOCK
-        blocks = [_block(self, record.name, number) for number in range(first, last + 1)]
-        bases = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-        return bases[begin - first * _BLOCK : end - first * _BLOCK]
+        for record, span in zip(*self._of(chrom), strict=True):
+            if span.start <= start and stop <= span.stop:
+                return self._bases(record.name, start - span.start, stop - span.start)
+        raise ValueError(f"{chrom}:{start}-{stop} is in no span of {self.path}")
+
+    def _bases(self, name: str, start: int, stop: int) -> Dna:
+        """Bases of a record, counted from its own first, out of blocks that are kept."""
+        block = start // _BLOCK
+        before = block * _BLOCK
+        bases = _block(self, name, block)
+        if stop > before + _BLOCK:
+            more = range(block + 1, (stop - 1) // _BLOCK + 1)
+            bases = np.concatenate((bases, *(_block(self, name, n) for n in more)))
+        return bases[start - before : stop - before]
+
+    def _of(self, chrom: str) -> tuple[tuple[Record, ...], tuple[Span, ...]]:
+        """Records of a contig, and their spans."""
+        found = self._found.get(chrom)
+        if found is None:
+            records = self.records.get(self.contig(chrom) or "", ())
+            found = self._found[chrom] = records, tuple(record.span for record in records)
+        return found
 
     def lengths(self, contigs: Iterable[str]) -> dict[str, int]:
         """Lengths in bases of those of these contigs that are there whole."""
