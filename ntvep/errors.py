@@ -9,6 +9,12 @@ class NtvepError(Exception):
 
     exit_status = 1
 
+    def __str__(self) -> str:
+        """The text; what a file smuggled in that no terminal should obey is spelled out."""
+        return "".join(
+            c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in super().__str__()
+        )
+
 
 class InputError(NtvepError):
     """A file that the user gave cannot be used as it is (missing, damaged, not what it says)."""

@@ -18,9 +18,11 @@ import pysam
 import yaml
 
 from ntvep import dna
+from ntvep.commands import labels as commands
 from ntvep.errors import ConfigError, InputError, ModelError, NtvepError, OutputError
 from ntvep.io import fasta
 from ntvep.io.annotated import bgzip_writer
+from ntvep.io.tables import read_labels
 from ntvep.io.vcf import place_and_info
 from ntvep.model.load import read_checkpoint
 from ntvep.settings import parse_scores
@@ -185,8 +187,27 @@ def patched(sound: bytes, part: bytes) -> bytes:
     return b"{" + b",".join(b'"%s": %s' % entry for entry in entries.items()) + b"}"
 
 
+def labels(data: bytes, folder: Path) -> None:
+    """Files of labels: the first byte says whose, the rest is the file. What is read is LABELS."""
+    kind, text = data[:1], data[1:]
+    path, made = folder / ("in.vcf" if kind == b"c" else "in.tsv"), folder / "out.parquet"
+    path.write_bytes(text)
+    with only(InputError, ConfigError):
+        if kind == b"c":
+            counts = commands.label_clinvar(path, made, command="", force=True)
+        elif kind == b"f":
+            counts = commands.label_finemapped([path], made, command="", force=True)
+        elif kind == b"p":
+            counts = commands.label_pairs([path], made, command="", force=True)
+        else:
+            where = commands.TableColumns()
+            counts = commands.label_table(path, made, where, command="", force=True)
+        assert read_labels(made).height == counts.written
+
+
 TARGETS: dict[str, Callable[[bytes, Path], None]] = {
-    target.__name__: target for target in (vcf, vcf_files, bcf, reference, config, checkpoint)
+    target.__name__: target
+    for target in (vcf, vcf_files, bcf, reference, config, checkpoint, labels)
 }
 
 
@@ -217,6 +238,16 @@ def seeds(target: str) -> list[bytes]:
         ]
     if target == "config":
         return [path.read_bytes() for path in sorted((ROOT / "config").glob("*.yaml"))]
+    if target == "labels":
+        keys = b"CLNSIG=Pathogenic|other;CLNREVSTAT=reviewed_by_expert_panel;GENEINFO=A:1|B:2"
+        said = b"##fileDate=2026-01-04\n"
+        return [
+            b"c" + said + sites(record(10), record(11, info=keys.decode())),
+            b"fvariant_id\ttissue\tgene\tpip\nchr1_13550_G_A_b38\tLiver\tA\t0.95\n"
+            b"chr1_9_G_A_b38\tLiver\tA\t0.001\n",
+            b"pvariant_id\tgene_id\tslope\tpval_nominal\nchr1_13550_G_A_b38\tA\t-0.5\t1e-9\n",
+            b"tchrom\tpos\tref\talt\tlabel\tgroup\teffect\nchr1\t5\tA\tC\t1\tg\t0.5\n1\t7\tA\tC\t0\tg\t\n",
+        ]
     whole = (CHECKPOINT / "model.safetensors").read_bytes()
     header = json.loads(whole[8 : 8 + int.from_bytes(whole[:8], "little")])
     tensors = [key for key in header if "layer.0." in key or "embeddings" in key]
