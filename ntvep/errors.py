@@ -1,5 +1,15 @@
 """Errors that a user can act on: what was found, where, what was expected, what to type next."""
 
+from collections.abc import Iterable
+from itertools import islice
+
+
+def some(names: Iterable[str], most: int = 12) -> str:
+    """The first of many names, for an error's one paragraph."""
+    few = list(islice(names, most + 1))
+    shown = [name if len(name) <= 40 else f"{name[:40]}..." for name in few[:most]]
+    return ", ".join(shown) + (", ..." if len(few) > most else "")
+
 
 class NtvepError(Exception):
     """Base of every error that the command line prints as one paragraph, without a traceback.

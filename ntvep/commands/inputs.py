@@ -4,13 +4,13 @@ import json
 import logging
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice, repeat
+from itertools import repeat
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
-from ntvep.errors import ConfigError, InputError, ReferenceMismatchError
+from ntvep.errors import ConfigError, InputError, ReferenceMismatchError, some
 from ntvep.io import vcf
 from ntvep.io.fasta import FastaReference
 from ntvep.io.tables import read_metadata
@@ -92,7 +92,7 @@ def judge_alleles(
         if records >= _FEWEST_UNMAPPED:
             raise ReferenceMismatchError(
                 f"{name}: {reference.path.name} has none of its contigs: expected one "
-                f"of {_some(contigs)}, found {_some(reference.records)}. Give "
+                f"of {some(contigs, 3)}, found {some(reference.records, 3)}. Give "
                 "--reference the FASTA that the variants were called against"
             )
         return
@@ -133,8 +133,3 @@ def provenance_of(scores: Path) -> Provenance:
             "settings. Run ntvep score for it again, and give one table for each"
         )
     return made
-
-
-def _some(names: Iterable[str]) -> str:
-    few = list(islice(names, 4))
-    return ", ".join(few[:3]) + (", ..." if len(few) > 3 else "")

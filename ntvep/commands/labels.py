@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ntvep.errors import ConfigError, InputError
+from ntvep.errors import ConfigError, InputError, some
 from ntvep.evaluate import labels as sources
 from ntvep.evaluate.consequences import SEVERITY
 from ntvep.evaluate.matching import (
@@ -101,7 +101,11 @@ def label_clinvar(
         _labels_file([source], output, force) as path,
         vcf.streamed(source, _CHUNK) as (header, chunks),
     ):
-        dates = (match[1].decode() for line in header if (match := _FILE_DATE.match(line)))
+        dates = (
+            match[1].decode("utf-8", "replace")
+            for line in header
+            if (match := _FILE_DATE.match(line))
+        )
         release = next(dates, None)
         if release is None:
             _log.warning("%s: the header has no ##fileDate: the release is not known", source)
@@ -274,7 +278,7 @@ def match(
         raise ConfigError(f"--distance {distance}: needs --annotation GTF or BED")
     if frequency is not None:
         if frequency not in table.columns[len(LABELS) :]:
-            found = ", ".join(table.columns[len(LABELS) :]) or "none"
+            found = some(table.columns[len(LABELS) :]) or "none"
             raise InputError(f"{source}: has no feature {frequency}; found {found}")
         bins[frequency] = FREQUENCY_EDGES
     matched = match_negatives(table, negatives, seed=seed, bins=bins)
@@ -353,7 +357,7 @@ def _table_columns(source: Path, where: TableColumns) -> pl.DataFrame:
     lacking = [theirs for theirs in given.values() if theirs not in names]
     if lacking:
         raise InputError(
-            f"{source}: has no column {', '.join(lacking)}; found {', '.join(names)}. Expected "
+            f"{source}: has no column {', '.join(lacking)}; found {some(names)}. Expected "
             "chrom, pos, ref, alt and label (or --label COLUMN)"
         )
     default = {ours: lower[ours] for ours in _SAID if ours in lower and ours not in given}

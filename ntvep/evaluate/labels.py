@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import polars as pl
 
-from ntvep.errors import InputError
+from ntvep.errors import InputError, some
 from ntvep.evaluate.consequences import SEVERITY
 from ntvep.schema import check_labels
 
@@ -216,7 +216,7 @@ def gtex_columns(
         elif wanted in needed:
             raise InputError(
                 f"{name}: has no column of the {wanted} (looked for "
-                f"{', '.join(_SPELLINGS[wanted])}); found {', '.join(names)}"
+                f"{', '.join(_SPELLINGS[wanted])}); found {some(names)}"
             )
     return found
 

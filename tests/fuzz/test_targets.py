@@ -33,6 +33,9 @@ FOUND = {
         "a slice that begins at 0": b"->chr1:0-3\nACGT\n",
         "a slice of very many digits": b"->chr1:1-" + b"9" * 5000 + b"\nACGT\n",
     },
+    "labels": {
+        "a date that is no text": b"c##fileDate=2026-\xff\n" + sites(record(10)),
+    },
     "checkpoint": {
         "no heads": b"num_attention_heads=0",
         "a number of 5,000 digits": b"hidden_size=" + b"9" * 5000,
