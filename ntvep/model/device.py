@@ -45,9 +45,9 @@ def resolve_device(name: str) -> torch.device:
 def resolve_precision(name: str, device: torch.device) -> str:
     """The precision for ``--precision``; ``auto`` is fp16 on CUDA and fp32 elsewhere.
 
-    Products in float16 with float32 sums keep the order of every score: rank correlations with
-    float64 of 0.9998 and above (benchmarks/README.md, "Precision"). bfloat16 takes the same time on
-    these devices and is eight times coarser.
+    Products in float16 with float32 sums keep the order of ``llr`` and of every distance: rank
+    correlations with float64 above 0.999 (benchmarks/README.md, "Precision"). bfloat16 takes the
+    same time on these devices and is eight times coarser.
 
     Raises:
         ConfigError: the name is unknown, or the device cannot compute in it.

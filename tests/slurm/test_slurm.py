@@ -88,9 +88,12 @@ def test_killed_and_preempted_jobs_change_nothing(local):
     said = (folder / "out.log").read_text()
     assert status == 0, said[-3000:]
     assert re.search(r"Submitted array job .* task IDs are 1-3", said)
-    assert said.count("Trying to restart job") == 1, said[-3000:]
-    # Killed, it asks for more; preempted, it does not.
-    assert said.count("mem_mb=32000") == 1
+    # The killed job, and, if Snakemake asked for the state of the preempted one just while Slurm
+    # put it back into the queue, that one too: without a database it looks like a job that ended.
+    restarted = re.findall(r"Trying to restart job (\d+)", said)
+    assert len(restarted) == len(set(restarted)) in (1, 2), said[-3000:]
+    # Who is restarted asks for more.
+    assert said.count("mem_mb=32000") == len(restarted)
     show = ["scontrol", "show", "job", preempted]
     shown = subprocess.run(show, check=True, capture_output=True, text=True).stdout
     assert "Restarts=1" in shown
