@@ -88,9 +88,9 @@ def test_killed_and_preempted_jobs_change_nothing(local):
     said = (folder / "out.log").read_text()
     assert status == 0, said[-3000:]
     assert re.search(r"Submitted array job .* task IDs are 1-3", said)
-    # The killed job; and others of its array, whose states Snakemake may read wrongly while Slurm puts
-    # the preempted one back into the queue: without a database it looks like one that ended. None is
-    # restarted twice.
+    # The killed job; and others of its array, whose states Snakemake may read wrongly while Slurm
+    # puts the preempted one back into the queue: without a database it looks like one that ended.
+    # None is restarted twice.
     restarted = re.findall(r"Trying to restart job (\d+)", said)
     assert 1 <= len(restarted) == len(set(restarted)) <= CHUNKS, said[-3000:]
     # Who is restarted asks for more.
