@@ -37,7 +37,10 @@ def scan(path: Path) -> pl.LazyFrame:
             quote_char=None if ".csv" not in path.suffixes else '"',
         )
         first = table.collect_schema().names()[0]
-        return table.rename({first: first.removeprefix("#")})
+        table = table.rename({first: first.removeprefix("#")})
+        # "#chrom" beside "chrom" is two columns of one name, which shows here.
+        table.collect_schema()
+        return table
 
 
 @contextmanager

@@ -35,6 +35,7 @@ FOUND = {
     },
     "labels": {
         "a date that is no text": b"c##fileDate=2026-\xff\n" + sites(record(10)),
+        "one column with and without #": b"t#chrom\tchrom\tpos\tref\talt\tlabel\n",
     },
     "checkpoint": {
         "no heads": b"num_attention_heads=0",
