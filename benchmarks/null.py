@@ -1,5 +1,6 @@
 """questions -> constants: a model that costs nothing, to measure all that is not the model."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -44,3 +45,21 @@ def null_scorer(dim: int = 8) -> Scorer:
     """It, in the place of a model of the published size."""
     identity = ModelIdentity("null", None, "0" * 64, "0" * 64, "fp32", "cpu")
     return Scorer(Null(dim), ANY_VOCABULARY, identity, 1_000, None, "none")
+
+
+def run(*arguments: str) -> None:
+    """The command line of ntvep, with it in the place of any model.
+
+    Raises:
+        RuntimeError: the command failed.
+    """
+    from ntvep import cli
+    from ntvep.commands import score
+
+    score.load_scorer = lambda _, **options: null_scorer()
+    sys.argv = ["ntvep", *arguments]
+    try:
+        cli.main()
+    except SystemExit as ended:
+        if ended.code:
+            raise RuntimeError(f"ntvep {arguments[0]}: exit status {ended.code}") from ended

@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.null import run
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -39,26 +41,14 @@ def make(folder: Path, records: int, every: int) -> None:
             vcf.write(f"chr1\t{place + 1}\t.\t{ref}\t{alt}\t.\t.\t.\n")
 
 
-def measure(folder: Path, scores: str, views: int, output: str) -> tuple[float, float, float]:
-    """Seconds of the clock, seconds of the processor, MB of peak memory; in this process."""
-    from benchmarks.null import null_scorer
-    from ntvep.commands import score
-
-    score.load_scorer = lambda _, **options: null_scorer()
-    options = score.Options(scores=scores, views=views)
-    clock, processor = time.monotonic(), time.process_time()
-    score.score_file(
-        folder / "in.vcf",
-        folder / "ref.fa",
-        "null",
-        folder / output,
-        options=options,
-        command="overhead",
-        force=True,
-        quiet=True,
+def measure(folder: Path, scores: str, views: int, output: str) -> tuple[float, float]:
+    """Seconds of the processor, start-up included, and MB of peak memory, of this process."""
+    run(
+        *("score", str(folder / "in.vcf"), "--reference", str(folder / "ref.fa")),
+        *("--model", "null", "--scores", scores, "--views", str(views)),
+        *("--output", str(folder / output), "--force", "--quiet"),
     )
-    seconds = time.monotonic() - clock, time.process_time() - processor
-    return *seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
@@ -91,7 +81,7 @@ def main() -> None:
                 text=True,
                 check=True,
             )
-            _, processor, memory = map(float, done.stdout.split())
+            processor, memory = map(float, done.stdout.split())
             print(
                 f"| {given.records:,} | {given.every} bp | {scores} | {views} | {output} "
                 f"| {given.records / processor:,.0f} | {memory:,.0f} |",

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.null import null_scorer
+from benchmarks.null import run
 
 BASES_PER_RECORD = 100
 RECORDS_PER_CHUNK = 50_000
@@ -59,31 +59,27 @@ def write_inputs(folder: Path, records: int) -> None:
 
 def split(folder: Path, chunks: int) -> None:
     """``ntvep split``."""
-    from ntvep.commands.chunks import split
-
-    split(folder / "in.vcf", folder / "chunks", chunks)
+    run(
+        "split", str(folder / "in.vcf"), "--chunks", str(chunks), "--output", str(folder / "chunks")
+    )
 
 
 def score(folder: Path, number: int) -> None:
     """``ntvep score`` of one chunk, its model replaced."""
-    from ntvep.commands import score
-
-    score.load_scorer = lambda _, **options: null_scorer()
     chunk = folder / "chunks" / f"{number:05d}.vcf.gz"
-    options = score.Options()
-    table = chunk.with_name(f"{number:05d}.parquet")
-    score.score_file(
-        chunk, folder / "ref.fa", "null", table, options=options, command="null", quiet=True
+    run(
+        *("score", str(chunk), "--reference", str(folder / "ref.fa"), "--model", "null"),
+        *("--output", str(chunk.with_name(f"{number:05d}.parquet")), "--quiet"),
     )
 
 
 def gather(folder: Path) -> None:
     """``ntvep gather``."""
-    from ntvep.commands.chunks import gather
-
-    tables = sorted((folder / "chunks").glob("*.parquet"))
-    out = folder / "out.vcf.gz"
-    gather(folder / "in.vcf", tables, out, command="null", table=folder / "out.parquet")
+    run(
+        *("gather", str(folder / "in.vcf")),
+        *map(str, sorted((folder / "chunks").glob("*.parquet"))),
+        *("--output", str(folder / "out.vcf.gz"), "--table", str(folder / "out.parquet")),
+    )
 
 
 def measured(step: Callable[..., None], *arguments: object) -> tuple[float, float]:
