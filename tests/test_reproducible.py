@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import torch
 
-from ntvep.commands import inputs
+from ntvep.commands import score as score_command
 from ntvep.commands.score import Options, score_file
 from ntvep.schema import SCORE_NAMES
 from tests.conftest import ROOT
@@ -102,7 +102,7 @@ def whole(folder: Path) -> list[dict[str, str]]:
 )  # fmt: skip
 def test_how_it_is_computed_does_not_show(folder, whole, monkeypatch, options, chunk) -> None:
     """Six significant digits, as they are printed, of every score of every allele."""
-    monkeypatch.setattr(inputs, "CHUNK_RECORDS", chunk)
+    monkeypatch.setattr(score_command, "PAIRS_PER_PLAN", 2 * chunk)
     threads = torch.get_num_threads()
     try:
         found = score(folder, "other.vcf", **options)
