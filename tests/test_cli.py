@@ -19,8 +19,8 @@ from polars.testing import assert_frame_equal
 from safetensors.torch import load_file, save_file
 
 import ntvep
-from ntvep import cli
-from ntvep.commands import inputs
+from ntvep import cli, pipeline
+from ntvep.commands import score as score_command
 from ntvep.schema import SCORE_NAMES, check, score_schema
 from tests.conftest import ROOT
 
@@ -181,8 +181,11 @@ def test_standard_input(run, files, monkeypatch):
 
 def test_chunks_and_batches_change_nothing(run, files, monkeypatch):
     score(run, output="whole.parquet")
-    monkeypatch.setattr(inputs, "CHUNK_RECORDS", 2)
+    plans, plan = [], pipeline.plan
+    monkeypatch.setattr(pipeline, "plan", lambda *given: plans.append(given) or plan(*given))
+    monkeypatch.setattr(score_command, "PAIRS_PER_PLAN", 4)
     score(run, "--batch-size", "3", output="parts.parquet")
+    assert len(plans) == 4
     whole, parts = pl.read_parquet("whole.parquet"), pl.read_parquet("parts.parquet")
     assert_frame_equal(whole, parts, abs_tol=1e-6, rel_tol=1e-6)
 
@@ -433,12 +436,14 @@ def test_options_arrive(run, files, monkeypatch):
         "ref-mismatch-limit": 0.5,
     }  # fmt: skip
     flat = [str(part) for name, value in given.items() for part in (f"--{name}", value)]
-    flags = ("--refuse-annotated", "--strict", "--force", "-q", "--table", "t.parquet")
-    assert run("score", "a.vcf", "-r", "b.fa", "-m", "m", "-o", "c.vcf", *flat, *flags).status == 0
+    flags = ("--deterministic", "--refuse-annotated", "--strict", "--force", "-q")
+    files = ("a.vcf", "-r", "b.fa", "-m", "m", "-o", "c.vcf", "--table", "t.parquet")
+    assert run("score", *files, *flat, *flags).status == 0
     options = seen["options"]
     for name, value in given.items():
         assert getattr(options, name.replace("-", "_")) == value, name
     assert options.refuse_annotated
+    assert options.deterministic
     assert all(seen[flag] for flag in ("strict", "force", "quiet"))
     assert [str(part) for part in seen["positional"]] == ["a.vcf", "b.fa", "m", "c.vcf"]
 

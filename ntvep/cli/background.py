@@ -8,6 +8,7 @@ import typer
 from ntvep.cli.options import (
     BatchSize,
     Cache,
+    Deterministic,
     Device,
     Fingerprint,
     Force,
@@ -58,6 +59,7 @@ def draw(
     device: Device = "auto",
     precision: Precision = "auto",
     batch_size: BatchSize = "auto",
+    deterministic: Deterministic = False,
     threads: Threads = None,
     cache: Cache = None,
     fingerprint: Fingerprint = None,

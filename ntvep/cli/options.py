@@ -57,6 +57,12 @@ PoolName = Annotated[Literal["mean", "mean_cls"], typer.Option(help="What an emb
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, tf32, fp16 or bf16.")]
 BatchSize = Annotated[str, typer.Option(help="Passes in a batch, or auto.")]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic", help="On a GPU: not one bit depends on what else is scored. Slower."
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option(help="CPU threads of the model.", show_default="torch's choice")
 ]

@@ -8,6 +8,7 @@ import typer
 from ntvep.cli.options import (
     BatchSize,
     Cache,
+    Deterministic,
     Device,
     Fingerprint,
     Force,
@@ -64,6 +65,7 @@ def score(
     device: Device = "auto",
     precision: Precision = "auto",
     batch_size: BatchSize = "auto",
+    deterministic: Deterministic = False,
     threads: Threads = None,
     cache: Cache = None,
     fingerprint: Fingerprint = None,
@@ -124,6 +126,7 @@ def scan(
     device: Device = "auto",
     precision: Precision = "auto",
     batch_size: BatchSize = "auto",
+    deterministic: Deterministic = False,
     threads: Threads = None,
     cache: Cache = None,
     fingerprint: Fingerprint = None,

@@ -57,6 +57,7 @@ class Options:
         device: auto, cpu, cuda or mps.
         precision: auto, fp32, tf32, fp16 or bf16.
         batch_size: passes in a batch; None finds one.
+        deterministic: on a GPU too, no bit of a score depends on what else is scored.
         threads: CPU threads of the model; None leaves torch's choice.
         max_allele_bases: the most bases that may go or come.
         max_n_fraction: the largest share of N in a scored window.
@@ -75,6 +76,7 @@ class Options:
     device: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
+    deterministic: bool = False
     threads: int | None = None
     max_allele_bases: int = DEFAULT_MAX_ALLELE_BASES
     max_n_fraction: float = DEFAULT_MAX_N_FRACTION
@@ -248,6 +250,7 @@ def _with_model(genome: FastaReference, model: str, options: Options) -> tuple[S
         device=options.device,
         precision=options.precision,
         batch_size=options.batch_size,
+        deterministic=options.deterministic,
         threads=options.threads,
     )
     _log.info(

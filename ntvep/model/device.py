@@ -1,5 +1,7 @@
 """device and precision by name -> torch's own; chosen when asked, never at import."""
 
+import os
+
 import torch
 
 from ntvep.errors import ConfigError
@@ -61,6 +63,16 @@ def resolve_precision(name: str, device: torch.device) -> str:
     if device.type == "cuda" and name == "bf16" and not torch.cuda.is_bf16_supported():
         raise ConfigError("--precision bf16: this GPU has no bfloat16; use fp16 or fp32")
     return name
+
+
+def be_deterministic() -> None:
+    """Have torch take kernels whose sums have one order, and refuse operations that have none.
+
+    For the whole process, and before its first product on a GPU: cuBLAS reads its setting then
+    (cuBLAS documentation, "Results reproducibility").
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
 
 
 def describe(device: torch.device) -> str:

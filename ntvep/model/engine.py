@@ -11,13 +11,14 @@ import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int, Int64
 from torch import Tensor
 
+from ntvep.errors import ConfigError
 from ntvep.model.nt import NucleotideTransformer
 from ntvep.passes import Answers, Questions
 from ntvep.tokens import Vocabulary
 from ntvep.windows import K
 
-# Tokens in a batch of automatic size: a few seconds of work on a CPU, enough to fill a GPU.
-_AUTO_TOKENS = {"cpu": 8_192, "cuda": 65_536, "mps": 16_384}
+# Tokens in a batch of automatic size: what a CPU's caches hold, and enough to fill a GPU.
+_AUTO_TOKENS = {"cpu": 2_048, "cuda": 65_536, "mps": 16_384}
 # Passes whose full logits, or float64 hidden states, are in memory at once: 16 MB each at 1,000
 # tokens.
 _WIDE_PASSES = 4
@@ -35,6 +36,10 @@ class Engine:
         layer: hidden layer of the embeddings; None for the last.
         pool_cls: whether ``<cls>`` counts in the mean.
         batch_size: passes in a batch; None finds one. It is halved when memory runs out.
+        deterministic: whether no bit of an answer may depend on what else is asked. On a CPU none
+            does. On a GPU the kernel of a product, and with it the order of its sums, depends on
+            the number of its rows: so every batch is filled up to one size, never halved, and what
+            is asked of single rows is computed one by one.
         passes_run: how many passes have been run so far.
     """
 
@@ -43,6 +48,7 @@ class Engine:
     layer: int | None = None
     pool_cls: bool = False
     batch_size: int | None = None
+    deterministic: bool = False
     passes_run: int = field(default=0, init=False, repr=False)
     # Column 4 o + b holds 1 for each 6-mer with base b at offset o.
     _members: Float64[Tensor, "vocab 24"] = field(init=False, repr=False)
@@ -63,7 +69,11 @@ class Engine:
     def answer(
         self, questions: Questions, on_passes: Callable[[int], None] | None = None
     ) -> Answers:
-        """Run every pass once; see :class:`ntvep.passes.LanguageModel`."""
+        """Run every pass once; see :class:`ntvep.passes.LanguageModel`.
+
+        Raises:
+            ConfigError: the device's memory does not hold one pass, or not the batch asked for.
+        """
         order = _Order.of(questions, self.model.arch.mask_id)
         parts: list[_Part] = []
         in_flight: deque[torch.cuda.Event] = deque()
@@ -72,10 +82,10 @@ class Engine:
                 size = self.batch_size or self._auto_size(order, begin)
                 stop = min(begin + size, end)
                 try:
-                    parts.append(self._run(questions, order, begin, stop))
-                except torch.OutOfMemoryError:
-                    if size == 1:
-                        raise
+                    parts.append(self._run(questions, order, begin, stop, size))
+                except torch.OutOfMemoryError as error:
+                    if size == 1 or self.deterministic:
+                        raise self._too_large(size, int(order.lengths[begin])) from error
                     self.batch_size = max(1, (stop - begin) // 2)
                     torch.cuda.empty_cache()
                     continue
@@ -92,9 +102,23 @@ class Engine:
     def _auto_size(self, order: "_Order", begin: int) -> int:
         return max(1, _AUTO_TOKENS[self.device.type] // int(order.lengths[begin]))
 
-    def _run(self, questions: Questions, order: "_Order", begin: int, end: int) -> "_Part":
+    def _too_large(self, size: int, tokens: int) -> ConfigError:
+        advice = "take fewer --window-tokens, or --device cpu"
+        if size > 1:
+            advice = f"--deterministic never makes batches smaller; try --batch-size {size // 2}"
+        return ConfigError(
+            f"{self.device} has not the memory for a batch of {size} x {tokens} tokens: {advice}"
+        )
+
+    def _run(
+        self, questions: Questions, order: "_Order", begin: int, end: int, size: int
+    ) -> "_Part":
         """Answer the passes of one batch; what is computed stays on the device."""
-        tokens = self._to_device(questions.inputs.rows(order.passes[begin:end]).astype(np.int64))
+        ids = questions.inputs.rows(order.passes[begin:end])
+        if self.deterministic:
+            # The same passes again, until the batch has its size.
+            ids = np.resize(ids, (size, ids.shape[1]))
+        tokens = self._to_device(ids.astype(np.int64))
         asked, of_pass = order.rows.between(begin, end)
         number, token = self._to_device(of_pass), self._to_device(questions.rows[asked, 1])
         if order.rows_only[begin]:
@@ -105,27 +129,29 @@ class Engine:
             chosen, last = self.model(tokens, self.layer)
             at_rows = last[number, token]
 
-        log_probs = self._logits(at_rows).log_softmax(dim=-1)
+        log_probs = self._by_rows(lambda some: self.model.head(some).log_softmax(dim=-1), at_rows)
         bounds = order.rows.bounds(begin, end)
         asked, row = order.tokens.between(*bounds)
         of_tokens = log_probs[self._to_device(row), self._to_device(questions.tokens[asked, 1])]
         _, row = order.bases.between(*bounds)
-        of_bases = (_wide(log_probs[self._to_device(row)]).exp() @ self._members).log()
+        of_bases = self._by_rows(
+            lambda some: (_wide(some).exp() @ self._members).log(), log_probs[self._to_device(row)]
+        )
         _, row = order.entropy.between(*bounds)
         entropy = torch.special.entr(_wide(log_probs[self._to_device(row)]).exp()).sum(dim=1)
 
         asked, of_pass = order.hidden.between(begin, end)
         of_hidden = chosen[self._to_device(of_pass), self._to_device(questions.hidden[asked, 1])]
         _, of_pass = order.pooled.between(begin, end)
-        first = 0 if self.pool_cls else 1
+        first, wide = (0 if self.pool_cls else 1), (1 if self.deterministic else _WIDE_PASSES)
         pooled = [
             _wide(chosen[some, first:]).mean(dim=1)
-            for some in torch.split(self._to_device(of_pass), _WIDE_PASSES)
+            for some in torch.split(self._to_device(of_pass), wide)
         ]
         _, of_pass = order.likelihood.between(begin, end)
         likelihood = [
             self._likelihood(tokens[some], last[some])
-            for some in torch.split(self._to_device(of_pass), _WIDE_PASSES)
+            for some in torch.split(self._to_device(of_pass), wide)
         ]
         return _Part(
             of_tokens,
@@ -138,17 +164,17 @@ class Engine:
 
     @property
     def _rows_at_once(self) -> int | None:
-        """How many rows go through a layer together.
+        """How many rows go through a layer together; None: all.
 
-        On a CPU one by one: the kernel of a product of few rows depends on their number, which
-        depends on who else is scored, and would move the last digits.
+        On a CPU always one by one: it costs nothing there, and the kernel of a product of few rows
+        depends on their number, which depends on who else is scored.
         """
-        return 1 if self.device.type == "cpu" else None
+        return 1 if self.deterministic or self.device.type == "cpu" else None
 
-    def _logits(self, hidden: Float[Tensor, "row dim"]) -> Float32[Tensor, "row vocab"]:
-        """Logits of a few rows."""
-        rows = torch.split(hidden, self._rows_at_once or max(1, len(hidden)))
-        return torch.cat([self.model.head(row) for row in rows])
+    def _by_rows(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        """A function of rows of which each result is of one row."""
+        some = torch.split(rows, self._rows_at_once or max(1, len(rows)))
+        return torch.cat([function(row) for row in some])
 
     def _likelihood(
         self, tokens: Int[Tensor, "pass token"], last: Float[Tensor, "pass token dim"]

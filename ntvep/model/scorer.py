@@ -6,7 +6,7 @@ import torch
 
 from ntvep import tokens
 from ntvep.errors import ConfigError
-from ntvep.model.device import PRECISIONS, resolve_device, resolve_precision
+from ntvep.model.device import PRECISIONS, be_deterministic, resolve_device, resolve_precision
 from ntvep.model.engine import Engine
 from ntvep.model.hub import licence, locate
 from ntvep.model.load import read_checkpoint
@@ -63,6 +63,7 @@ def load_scorer(
     device: str = "auto",
     precision: str = "auto",
     batch_size: int | None = None,
+    deterministic: bool = False,
     threads: int | None = None,
 ) -> Scorer:
     """Load a model by name; never downloads.
@@ -74,6 +75,7 @@ def load_scorer(
         device: auto, cpu, cuda or mps.
         precision: auto, fp32, tf32, fp16 or bf16.
         batch_size: passes in a batch; None finds one.
+        deterministic: no bit of a score may depend on what else is scored; for the whole process.
         threads: CPU threads, for the whole process; None leaves torch's choice.
 
     Raises:
@@ -86,6 +88,8 @@ def load_scorer(
         if threads < 1:
             raise ConfigError(f"--threads is {threads}; expected 1 or more")
         torch.set_num_threads(threads)
+    if deterministic:
+        be_deterministic()
     where = resolve_device(device)
     dtype = resolve_precision(precision, where)
     if where.type == "cuda":
@@ -100,6 +104,7 @@ def load_scorer(
         layer=parse_layer(layer, checkpoint.arch.layers),
         pool_cls=pool_cls,
         batch_size=batch_size,
+        deterministic=deterministic,
     )
     identity = ModelIdentity(
         source.model_id,

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from ntvep import dna, tokens
+from ntvep.errors import ConfigError
 from ntvep.model.engine import Engine
 from ntvep.model.load import read_checkpoint
+from ntvep.model.nt import Head
 from ntvep.passes import Answers, Inputs, Questions
 from tests.conftest import ROOT
 
@@ -243,10 +245,59 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(monkeypatch):
     np.testing.assert_allclose(engine.answer(asked, seen.append).tokens, expected, atol=1e-6)
     assert tried == [8, 4, 2, 2, 2, 2, 1]
     assert (sum(seen), engine.passes_run, engine.batch_size) == (9, 9, 2)
-    monkeypatch.setattr(type(model), "forward", lambda *_: (_ for _ in ()).throw(MemoryFull))
-    with pytest.raises(torch.OutOfMemoryError):
+    fixed = Engine(model, vocabulary, batch_size=8, deterministic=True)
+    with pytest.raises(ConfigError, match="never makes batches smaller; try --batch-size 4"):
+        fixed.answer(asked)
+
+    def no_memory(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(type(model), "forward", no_memory)
+    with pytest.raises(ConfigError, match="a batch of 1 x 11 tokens: take fewer --window-tokens"):
         engine.answer(asked)
 
 
-class MemoryFull(torch.OutOfMemoryError):
-    """Not even one pass fits."""
+@pytest.mark.parametrize("kind", ["v1", "v2"])
+def test_deterministic_answers_do_not_depend_on_the_company(kind, monkeypatch):
+    """On a device of which every result depends on how many are computed together."""
+    checkpoint, model = read_checkpoint(ROOT / "tests" / "golden" / kind)
+    vocabulary = tokens.vocabulary(checkpoint.tokens)
+    rng = np.random.default_rng(8)
+    inputs = tuple(
+        tokens.tokenize(rng.integers(0, 4, 60).astype(np.uint8), vocabulary).ids for _ in range(11)
+    )
+
+    def asked(count):
+        rows = [(i, t) for i in range(count) for t in (3, 5)]
+        return questions(
+            inputs[:count],
+            edits=[(i, 3, model.arch.mask_id) for i in range(count) if i % 2],
+            rows=rows,
+            tokens=[(row, 50) for row in range(len(rows))],
+            bases=list(range(len(rows))),
+            entropy=list(range(len(rows))),
+            hidden=[(i, 4) for i in range(0, count, 2)],
+            likelihood=list(range(0, count, 2)),
+            pooled=list(range(0, count, 2)),
+        )
+
+    def depends(function):
+        # Powers of two are exact; the batch is the first argument, or the second of a method.
+        def shifted(*given, **options):
+            batch = next(x for x in given if isinstance(x, torch.Tensor))
+            found = function(*given, **options)
+            factor = 1 + len(batch) / 1024
+            return tuple(f * factor for f in found) if isinstance(found, tuple) else found * factor
+
+        return shifted
+
+    for owner, name in ((type(model), "forward"), (type(model), "last_at"), (Head, "forward")):
+        monkeypatch.setattr(owner, name, depends(getattr(owner, name)))
+
+    def differing(**options):
+        few, many = (Engine(model, vocabulary, **options).answer(asked(n)) for n in (3, 11))
+        pairs = ((f.name, getattr(few, f.name), getattr(many, f.name)) for f in fields(Answers))
+        return {name for name, one, other in pairs if not np.array_equal(one, other[: len(one)])}
+
+    assert differing(batch_size=4, deterministic=True) == set()
+    assert differing(batch_size=4) == {field.name for field in fields(Answers)}

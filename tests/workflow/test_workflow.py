@@ -64,6 +64,25 @@ def test_workflow_equals_one_run(small):
     assert "00000" not in again.partition("rule gather")[0].partition("rule score")[2]
 
 
+def test_settings_reach_the_command(small):
+    given = ["vcf=small.vcf", f"reference={REFERENCE}", "model=demo", "results=dry"]
+    settings = ["layer=0", "deterministic=True", "max_n_fraction=0", "batch_size=8"]
+    command = snakemake(
+        small, "--dry-run", "--printshellcmds", "--config", *given, *settings
+    ).stdout
+    (score,) = [line for line in command.splitlines() if "ntvep score" in line]
+    for option in ("--layer 0 ", "--deterministic ", "--max-n-fraction 0 ", "--batch-size 8 "):
+        assert option in score
+    dry = ("--dry-run", "--printshellcmds", "--config", *given)
+    lines = snakemake(small, *dry, *settings).stdout.splitlines()
+    (score,) = [line for line in lines if "ntvep score" in line]
+    for option in ("--layer 0 ", "--deterministic ", "--max-n-fraction 0 ", "--batch-size 8 "):
+        assert option in score
+    usual = snakemake(small, *dry).stdout
+    assert "ntvep score" in usual
+    assert "--deterministic" not in usual
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

@@ -4,11 +4,12 @@ CHUNKS = [f"{number:05d}" for number in range(config["chunks"])]
 
 def options_of(settings, *names):
     """Command-line options for the keys that are set; a list repeats its option."""
-    given = ((name, settings[name]) for name in names if settings.get(name) is not None)
+    given = ((name, settings.get(name)) for name in names)
     return " ".join(
-        f"--{name.replace('_', '-')} {quote(str(value))}"
+        f"--{name.replace('_', '-')}" + ("" if value is True else f" {quote(str(value))}")
         for name, values in given
         for value in (values if isinstance(values, list) else [values])
+        if value is not None and value is not False
     )
 
 
@@ -22,5 +23,13 @@ ALLELE_OPTIONS = options_of(
     "ref_mismatch_limit",
 )
 MODEL_OPTIONS = options_of(
-    config, "scores", "layer", "pool", "device", "precision", "batch_size", "cache"
+    config,
+    "scores",
+    "layer",
+    "pool",
+    "device",
+    "precision",
+    "batch_size",
+    "deterministic",
+    "cache",
 )
