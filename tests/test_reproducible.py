@@ -116,6 +116,22 @@ def test_how_it_is_computed_does_not_show(folder, whole, monkeypatch, options, c
             assert_same_print(one[key], other[key], key)
 
 
+def test_deterministic_on_a_cpu_is_what_is_usual(folder, whole, monkeypatch) -> None:
+    # Set first, so that it is taken away again afterwards.
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    try:
+        found = score(folder, "other.vcf", deterministic=True)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for one, other in zip(whole, found, strict=True):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same_print(one[key], other[key], key)
+
+
 def assert_same_print(one: str, other: str, key: str) -> None:
     for a, b in zip(one.split(","), other.split(","), strict=True):
         if a != b:
