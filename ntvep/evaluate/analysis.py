@@ -215,7 +215,9 @@ _PARTS: Mapping[str, Callable[[_Judged], list[_Row]]] = {
 
 
 def _workers() -> int:
-    return min(4, len(os.sched_getaffinity(0)))
+    # macOS does not say which cores a process may use.
+    may_use = getattr(os, "sched_getaffinity", None)
+    return min(4, len(may_use(0)) if may_use else os.cpu_count() or 1)
 
 
 def _about(score: Score) -> _Row:

@@ -326,6 +326,8 @@ def _alone(partial: Path) -> Iterator[None]:
             raise OutputError(
                 f"{partial}: another ntvep fetch is writing it; wait until it has ended"
             ) from error
+        except OSError:
+            _log.info("%s: this file system has no locks; run one fetch at a time", partial.parent)
         yield
 
 

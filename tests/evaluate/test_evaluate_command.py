@@ -1,5 +1,6 @@
 """``ntvep evaluate`` from files to files: its numbers, its errors, and what it leaves behind."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from ntvep.cli import app
 from ntvep.commands.evaluate import evaluate, judge
 from ntvep.errors import ConfigError, InputError, OutputError
+from ntvep.evaluate import analysis
 from ntvep.evaluate.analysis import SIGN, baselines_of
 from ntvep.evaluate.report import MARK
 from ntvep.io.outputs import staged_folder
@@ -419,3 +421,9 @@ def test_a_reference_adds_baselines(tmp_path):
     row = found.filter(pl.col("score") == "mutation class").row(0, named=True)
     assert row["auroc"] == 0.5
     assert row["without_score"] == (~snv).sum()
+
+
+def test_a_system_that_does_not_say_which_cores_there_are(monkeypatch):
+    """As macOS."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert 1 <= analysis._workers() <= 4

@@ -1,10 +1,13 @@
 """Files are fetched whole or not at all, from a server that breaks off, lies, and changes."""
 
 import base64
+import errno
+import fcntl
 import gzip
 import hashlib
 import io
 import json
+import os
 import socket
 import tarfile
 
@@ -265,6 +268,15 @@ def test_two_at_once(site, tmp_path):
         pytest.raises(OutputError, match="another ntvep fetch"),
     ):
         fetch(site, tmp_path / "out")
+
+
+def test_a_file_system_without_locks(site, tmp_path, monkeypatch):
+    def flock(handle, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert fetch(site, tmp_path / "out", checksum=MD5)
+    assert (tmp_path / "out").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
