@@ -15,6 +15,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,8 @@ import numpy as np
 from benchmarks.null import run
 
 BASES_PER_RECORD = 100
+RECORDS_PER_CONTIG = 1_000_000
 RECORDS_PER_CHUNK = 50_000
-LINE = 60
 
 # Records of a list, and passes that one allele takes on average (benchmarks/README.md): sparse
 # lists share nothing, ClinVar's neighbours share a little.
@@ -38,23 +39,27 @@ START_SECONDS = 10.0
 
 
 def write_inputs(folder: Path, records: int) -> None:
-    """A random contig of a hundred bases a record, and an SNV in the middle of each hundred."""
+    """Random contigs of a hundred bases a record, and an SNV in the middle of each hundred.
+
+    As in a genome, contigs become more, and not longer.
+    """
     rng = np.random.default_rng(1)
-    codes = rng.integers(0, 4, records * BASES_PER_RECORD, np.uint8)
-    bases = np.frombuffer(b"ACGT", np.uint8)[codes]
-    whole = len(bases) // LINE * LINE
-    with (folder / "ref.fa").open("wb") as fasta:
-        fasta.write(b">chr1\n")
-        lines = np.full((whole // LINE, LINE + 1), ord("\n"), np.uint8)
-        lines[:, :LINE] = bases[:whole].reshape(-1, LINE)
-        fasta.write(lines.tobytes() + bases[whole:].tobytes() + b"\n")
-    places = np.arange(records) * BASES_PER_RECORD + BASES_PER_RECORD // 2
-    with (folder / "in.vcf").open("w") as vcf:
-        vcf.write(f"##fileformat=VCFv4.2\n##contig=<ID=chr1,length={len(bases)}>\n")
+    starts = range(0, records, RECORDS_PER_CONTIG)
+    sizes = {f"chr{n}": min(RECORDS_PER_CONTIG, records - s) for n, s in enumerate(starts, start=1)}
+    with (folder / "ref.fa").open("wb") as fasta, (folder / "in.vcf").open("w") as vcf:
+        vcf.write("##fileformat=VCFv4.2\n")
+        for name, size in sizes.items():
+            vcf.write(f"##contig=<ID={name},length={size * BASES_PER_RECORD}>\n")
         vcf.write("#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
-        for place in places.tolist():
-            code = codes[place]
-            vcf.write(f"chr1\t{place + 1}\t.\t{'ACGT'[code]}\t{'CGTA'[code]}\t.\t.\t.\n")
+        for name, size in sizes.items():
+            codes = rng.integers(0, 4, (size, BASES_PER_RECORD), np.uint8)
+            bases = np.full((size, BASES_PER_RECORD + 1), ord("\n"), np.uint8)
+            bases[:, :-1] = np.frombuffer(b"ACGT", np.uint8)[codes]
+            fasta.write(f">{name}\n".encode() + bases.tobytes())
+            middle = BASES_PER_RECORD // 2
+            for number, code in enumerate(codes[:, middle].tolist()):
+                place = number * BASES_PER_RECORD + middle
+                vcf.write(f"{name}\t{place + 1}\t.\t{'ACGT'[code]}\t{'CGTA'[code]}\t.\t.\t.\n")
 
 
 def split(folder: Path, chunks: int) -> None:
@@ -100,34 +105,39 @@ def measured(step: Callable[..., None], *arguments: object) -> tuple[float, floa
 
 
 def growth(counts: list[int]) -> None:
-    """Print what runs of so many records took."""
-    heads = ("records", "chunks", "split", "score", "gather", "processor microseconds a record",
-             "peak memory of split, score, gather", "files", "bytes a record")  # fmt: skip
-    print(f"| {' | '.join(heads)} |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    first = 0.0
-    for records in counts:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+    """Print what runs of so many records took.
+
+    They go side by side, a chunk of one after a chunk of another: a slow moment meets all of them.
+    """
+    with ExitStack() as stack:
+        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in counts]
+        chunks = [math.ceil(records / RECORDS_PER_CHUNK) for records in counts]
+        for folder, records in zip(folders, counts, strict=True):
             write_inputs(folder, records)
-            inputs = set(folder.iterdir())
-            chunks = math.ceil(records / RECORDS_PER_CHUNK)
-            split_took = measured(split, folder, chunks)
-            scored = [measured(score, folder, number) for number in range(chunks)]
-            gather_took = measured(gather, folder)
-            made = {path for path in folder.rglob("*") if path.is_file()} - inputs
+        inputs = [set(folder.iterdir()) for folder in folders]
+        splits = [measured(split, *asked) for asked in zip(folders, chunks, strict=True)]
+        scored: list[list[tuple[float, float]]] = [[] for _ in counts]
+        turns = [(n / many, of, n) for of, many in enumerate(chunks) for n in range(many)]
+        for _, of, number in sorted(turns):
+            scored[of].append(measured(score, folders[of], number))
+        gathers = [measured(gather, folder) for folder in folders]
+        heads = ("records", "chunks", "split", "score", "gather", "processor microseconds a record",
+                 "peak memory of split, score, gather", "files", "bytes a record")  # fmt: skip
+        print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+        first = 0.0
+        for of, records in enumerate(counts):
+            made = {path for path in folders[of].rglob("*") if path.is_file()} - inputs[of]
             size = sum(path.stat().st_size for path in made) / records
-            seconds = [split_took[0], sum(s for s, _ in scored), gather_took[0]]
-            memory = [split_took[1], max(mb for _, mb in scored), gather_took[1]]
+            seconds = [splits[of][0], sum(s for s, _ in scored[of]), gathers[of][0]]
+            memory = [splits[of][1], max(mb for _, mb in scored[of]), gathers[of][1]]
             each = sum(seconds) / records
             first = first or each
             print(
-                f"| {records:,} | {chunks} | "
+                f"| {records:,} | {chunks[of]} | "
                 + " | ".join(f"{s:.0f} s" for s in seconds)
                 + f" | {each * 1e6:.0f} ({each / first - 1:+.0%}) | "
                 + ", ".join(f"{mb:.0f} MB" for mb in memory)
-                + f" | {len(made)} | {size:.0f} |",
-                flush=True,
+                + f" | {len(made)} | {size:.0f} |"
             )
 
 

@@ -7,6 +7,8 @@ import pytest
 import yaml
 from polars.testing import assert_frame_equal
 
+from ntvep import dna
+from ntvep.io.fasta import open_reference
 from tests.conftest import ROOT
 from tests.workflow.demo import REFERENCE, annotated, few_records, run, snakemake
 
@@ -111,3 +113,39 @@ def test_the_demos_configuration_is_whole(tmp_path):
         assert f"| `{key}` |" in documented, key
     for path in (ROOT / "config").glob("*.yaml"):
         assert set(yaml.safe_load(path.read_text())) <= set(schema["properties"]), path
+
+
+@pytest.mark.slow
+def test_a_background_gives_percentiles(small):
+    config = {
+        "vcf": "small.vcf", "reference": str(REFERENCE), "model": "demo", "results": "compared",
+        "window_tokens": 16, "max_allele_bases": 20, "views": 1, "scores": "llr", "device": "cpu",
+        "background": {"per_context": 20, "seed": 3, "region": ["chr22:20050001-20150000"]},
+    }  # fmt: skip
+    (small / "background.yaml").write_text(yaml.safe_dump(config))
+    snakemake(small, "--configfile", "background.yaml")
+    background = pl.read_parquet(small / "compared" / "background.parquet")
+    assert background["pos"].is_between(20050001, 20150000).all()
+    found = pl.read_parquet(small / "compared" / "scores.percentiles.parquet")
+    scores = pl.read_parquet(small / "compared" / "scores.parquet")
+    assert_frame_equal(found.select(scores.columns), scores)
+    bases = open_reference(REFERENCE)
+    checked = 0
+    snvs = found.filter(
+        pl.col("status") == "ok", pl.col("ref").str.len_bytes() == 1,
+        pl.col("alt").str.len_bytes() == 1,
+    )  # fmt: skip
+    for chrom, pos, alt, llr, percentile in snvs.select(
+        "chrom", "pos", "alt", "llr", "llr_percentile"
+    ).iter_rows():
+        around = dna.decode(bases.fetch(chrom, pos - 2, pos + 1))
+        if around[1] in "AG":
+            around, alt = (t.translate(str.maketrans("ACGT", "TGCA"))[::-1] for t in (around, alt))
+        context = f"{around[0]}[{around[1]}>{alt}]{around[2]}"
+        others = background.filter(pl.col("context") == context)["llr"].to_numpy()
+        if percentile is not None:
+            assert percentile == pytest.approx(
+                100 * ((others < llr).sum() + (others == llr).sum() / 2) / len(others)
+            )
+            checked += 1
+    assert checked > 10

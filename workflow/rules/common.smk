@@ -1,4 +1,5 @@
-# What the rules share: the chunks, known before anything runs, and options from configuration keys.
+# What the rules share: the chunks, known before anything runs, options from configuration keys, and
+# what a model needs.
 CHUNKS = [f"{number:05d}" for number in range(config["chunks"])]
 
 
@@ -6,7 +7,8 @@ def options_of(settings, *names):
     """Command-line options for the keys that are set; a list repeats its option."""
     given = ((name, settings.get(name)) for name in names)
     return " ".join(
-        f"--{name.replace('_', '-')}" + ("" if value is True else f" {quote(str(value))}")
+        f"--{name.replace('_', '-')}"
+        + ("" if value is True else f" {quote(str(value))}")
         for name, values in given
         for value in (values if isinstance(values, list) else [values])
         if value is not None and value is not False
@@ -14,17 +16,10 @@ def options_of(settings, *names):
 
 
 INPUT_OPTIONS = options_of(config, "on_bad_record")
-ALLELE_OPTIONS = options_of(
-    config,
-    "views",
-    "window_tokens",
-    "max_allele_bases",
-    "max_n_fraction",
-    "ref_mismatch_limit",
-)
+WINDOW_OPTIONS = options_of(config, "views", "window_tokens", "max_n_fraction")
+ALLELE_OPTIONS = options_of(config, "max_allele_bases", "ref_mismatch_limit")
 MODEL_OPTIONS = options_of(
     config,
-    "scores",
     "layer",
     "pool",
     "device",
@@ -33,3 +28,10 @@ MODEL_OPTIONS = options_of(
     "deterministic",
     "cache",
 )
+MODEL_ENVIRONMENT = (
+    "../../envs/ntvep-gpu.yaml"
+    if config["device"] == "cuda"
+    else "../../envs/ntvep.yaml"
+)
+# On a CPU jobs run side by side; on a GPU they take turns (profiles/default).
+GPUS = 0 if config["device"] == "cpu" else 1

@@ -80,7 +80,7 @@ rule match_labels:
 
 rule evaluate:
     input:
-        scores=RESULTS / "scores.parquet",
+        scores=JUDGED,
         labels=USED_LABELS,
         reference=config["reference"],
     output:

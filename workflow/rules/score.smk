@@ -12,7 +12,7 @@ rule check:
     conda:
         "../../envs/ntvep.yaml"
     params:
-        options=f"{INPUT_OPTIONS} {ALLELE_OPTIONS}",
+        options=f"{INPUT_OPTIONS} {WINDOW_OPTIONS} {ALLELE_OPTIONS}",
     shell:
         "ntvep variants {input.vcf} --reference {input.reference} --output {output} --force"
         " {params.options} 2> {log}"
@@ -51,16 +51,13 @@ rule score:
     benchmark:
         BENCHMARKS / "score" / "{chunk}.tsv"
     conda:
-        "../../envs/ntvep-gpu.yaml"
-        if config["device"] == "cuda"
-        else "../../envs/ntvep.yaml"
+        MODEL_ENVIRONMENT
     threads: config["threads"]
     resources:
-        # On a CPU chunks run side by side; on a GPU they take turns (profiles/default).
-        gpu=0 if config["device"] == "cpu" else 1,
+        gpu=GPUS,
     params:
         model=config["model"],
-        options=f"{ALLELE_OPTIONS} {MODEL_OPTIONS}",
+        options=f"{options_of(config, 'scores')} {WINDOW_OPTIONS} {ALLELE_OPTIONS} {MODEL_OPTIONS}",
     shell:
         "ntvep score {input.vcf} --reference {input.reference} --model {params.model}"
         " --output {output.table} --force --threads {threads} {params.options} 2> {log}"
