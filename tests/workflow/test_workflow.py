@@ -138,7 +138,7 @@ def test_a_background_gives_percentiles(small):
     for chrom, pos, alt, llr, percentile in snvs.select(
         "chrom", "pos", "alt", "llr", "llr_percentile"
     ).iter_rows():
-        around = dna.decode(bases.fetch(chrom, pos - 2, pos + 1))
+        around, alt = dna.decode(bases.fetch(chrom, pos - 2, pos + 1)), alt.upper()
         if around[1] in "AG":
             around, alt = (t.translate(str.maketrans("ACGT", "TGCA"))[::-1] for t in (around, alt))
         context = f"{around[0]}[{around[1]}>{alt}]{around[2]}"
