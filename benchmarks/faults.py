@@ -8,11 +8,11 @@ read-only one) are left out without it.
 """
 
 import argparse
-import json
 import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.faults.scoring import (
+    COUNTING,
     LITTLE_MEMORY,
     OUTPUTS,
     READ_ONLY,
@@ -66,20 +67,28 @@ def scoring_faults(folder: Path, kills: int, rng: random.Random) -> Iterator[tup
         f"equal {equal} of {kills} times; hidden folders left: {len(hidden(folder))}",
     )
 
-    known = killed = equal = 0
-    with_cache = replace(scoring, options=(*scoring.options, "--cache", "cache"))
+    killed = equal = 0
+    lost: list[list[int]] = []
+    counting = (*scoring.options, "--cache", "cache", "--batch-size", "8")
+    with_cache = replace(scoring, options=counting, program=COUNTING)
+    started = time.monotonic()
     assert with_cache.run().status == 0
+    seconds = time.monotonic() - started
+    plans = [len(plan) for plan in (folder / "passes").read_text().split()]
     cached = scoring.outputs()
     for _ in range(kills):
         scoring.remove_outputs()
         shutil.rmtree(folder / "cache")
+        (folder / "passes").unlink()
         killed += with_cache.killed_after(rng.uniform(seconds / 2, seconds)).status < 0
+        lost.append(with_cache.lost_passes())
         assert with_cache.run().status == 0
-        known += json.loads((folder / "out.vcf.gz.summary.json").read_text())["known"]
         equal += scoring.same(cached)
     yield (
-        f"the same with `--cache`, in the second half of a run, {killed} before the end",
-        f"{known / kills:.0f} of {cached[2].height} alleles, on average, were not scored again",
+        f"the same with `--cache`, in the second half of a run, {killed} before the end; a run is "
+        f"{sum(plans)} passes in {len(plans)} plans",
+        f"passes lost, to be run again: {statistics.median(map(sum, lost)):.0f} (median), at most "
+        f"{max(map(sum, lost))}, of {max(map(len, lost))} plan",
         f"equal {equal} of {kills} times",
     )
     scoring.run()
