@@ -86,7 +86,8 @@ def scoring_faults(folder: Path, kills: int, rng: random.Random) -> Iterator[tup
         f"the same with `--cache`, after a random number of passes, {killed} before the end; a run "
         f"is {sum(plans)} passes in {len(plans)} plans",
         f"passes lost, to be run again: {statistics.median(map(sum, lost)):.0f} (median), at most "
-        f"{max(map(sum, lost))}, of {max(map(len, lost))} plan",
+        f"{' + '.join(map(str, max(lost, key=sum)))}; of two plans {sum(len(p) > 1 for p in lost)} "
+        "times",
         f"equal {equal} of {kills} times",
     )
     scoring.run()
