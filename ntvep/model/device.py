@@ -6,8 +6,10 @@ import torch
 
 from ntvep.errors import ConfigError
 
+_CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-# Of the encoder's matrix products; sums between layers, norms and the head are float32 in each.
+# Of the encoder's matrix products; sums between layers, norms and the head are float32 in each, but
+# tf32 is a setting of the process and holds for the head's products too.
 PRECISIONS = {
     "fp32": torch.float32,
     "tf32": torch.float32,
@@ -70,8 +72,17 @@ def be_deterministic() -> None:
 
     For the whole process, and before its first product on a GPU: cuBLAS reads its setting then
     (cuBLAS documentation, "Results reproducibility").
+
+    Raises:
+        ConfigError: this process has used a GPU already, with another setting.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    if in_use and os.environ.get(_CUBLAS[0]) != _CUBLAS[1]:
+        raise ConfigError(
+            "--deterministic: this process has used the GPU without it; start Python with "
+            f"{'='.join(_CUBLAS)} in its environment"
+        )
+    os.environ.setdefault(*_CUBLAS)
     torch.use_deterministic_algorithms(True)
 
 

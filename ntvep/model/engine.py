@@ -19,6 +19,8 @@ from ntvep.windows import K
 
 # Tokens in a batch of automatic size: what a CPU's caches hold, and enough to fill a GPU.
 _AUTO_TOKENS = {"cpu": 2_048, "cuda": 65_536, "mps": 16_384}
+# With fewer rows than that a CPU's kernels of products depend on how many there are.
+_FEWEST_ROWS = 64
 # Passes whose full logits, or float64 hidden states, are in memory at once: 16 MB each at 1,000
 # tokens.
 _WIDE_PASSES = 4
@@ -36,10 +38,10 @@ class Engine:
         layer: hidden layer of the embeddings; None for the last.
         pool_cls: whether ``<cls>`` counts in the mean.
         batch_size: passes in a batch; None finds one. It is halved when memory runs out.
-        deterministic: whether no bit of an answer may depend on what else is asked. On a CPU none
-            does. On a GPU the kernel of a product, and with it the order of its sums, depends on
-            the number of its rows: so every batch is filled up to one size, never halved, and what
-            is asked of single rows is computed one by one.
+        deterministic: whether no bit of an answer may depend on what else is asked. The kernel of a
+            product, and with it the order of its sums, depends on the number of its rows: on a GPU
+            always, on a CPU if they are few. So every batch is filled up to one size, never halved,
+            and what is asked of single rows is computed one by one.
         passes_run: how many passes have been run so far.
     """
 
@@ -83,7 +85,12 @@ class Engine:
                 stop = min(begin + size, end)
                 try:
                     parts.append(self._run(questions, order, begin, stop, size))
-                except torch.OutOfMemoryError as error:
+                except RuntimeError as error:
+                    # Apple's GPUs have no error of their own for it.
+                    if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(
+                        error
+                    ):
+                        raise
                     if size == 1 or self.deterministic:
                         raise self._too_large(size, int(order.lengths[begin])) from error
                     self.batch_size = max(1, (stop - begin) // 2)
@@ -97,7 +104,7 @@ class Engine:
                 if on_passes:
                     on_passes(stop - begin)
                 begin = stop
-        return self._answers(questions, order, parts)
+        return self._answers(order, parts)
 
     def _auto_size(self, order: "_Order", begin: int) -> int:
         return max(1, _AUTO_TOKENS[self.device.type] // int(order.lengths[begin]))
@@ -115,14 +122,15 @@ class Engine:
     ) -> "_Part":
         """Answer the passes of one batch; what is computed stays on the device."""
         ids = questions.inputs.rows(order.passes[begin:end])
-        if self.deterministic:
-            # The same passes again, until the batch has its size.
-            ids = np.resize(ids, (size, ids.shape[1]))
+        if not self.deterministic:
+            size = -(-_FEWEST_ROWS // ids.shape[1]) if self.device.type == "cpu" else 0
+        # The same passes again, until the batch has its size.
+        ids = np.resize(ids, (max(size, len(ids)), ids.shape[1]))
         tokens = self._to_device(ids.astype(np.int64))
         asked, of_pass = order.rows.between(begin, end)
         number, token = self._to_device(of_pass), self._to_device(questions.rows[asked, 1])
         if order.rows_only[begin]:
-            at_rows = self.model.last_at(tokens, number, token, self._rows_at_once)
+            at_rows = self.model.last_at(tokens, number, token, self._at_once)
             # No hidden state is asked for: there is none.
             chosen = last = at_rows.new_empty(0, tokens.shape[1], at_rows.shape[1])
         else:
@@ -138,12 +146,15 @@ class Engine:
             lambda some: (_wide(some).exp() @ self._members).log(), log_probs[self._to_device(row)]
         )
         _, row = order.entropy.between(*bounds)
-        entropy = torch.special.entr(_wide(log_probs[self._to_device(row)]).exp()).sum(dim=1)
+        entropy = self._by_rows(
+            lambda some: torch.special.entr(_wide(some).exp()).sum(dim=1),
+            log_probs[self._to_device(row)],
+        )
 
         asked, of_pass = order.hidden.between(begin, end)
         of_hidden = chosen[self._to_device(of_pass), self._to_device(questions.hidden[asked, 1])]
         _, of_pass = order.pooled.between(begin, end)
-        first, wide = (0 if self.pool_cls else 1), (1 if self.deterministic else _WIDE_PASSES)
+        first, wide = (0 if self.pool_cls else 1), self._at_once or _WIDE_PASSES
         pooled = [
             _wide(chosen[some, first:]).mean(dim=1)
             for some in torch.split(self._to_device(of_pass), wide)
@@ -163,8 +174,8 @@ class Engine:
         )
 
     @property
-    def _rows_at_once(self) -> int | None:
-        """How many rows go through a layer together; None: all.
+    def _at_once(self) -> int | None:
+        """How many of the rows or passes that are asked for are looked at together; None: many.
 
         On a CPU always one by one: it costs nothing there, and the kernel of a product of few rows
         depends on their number, which depends on who else is scored.
@@ -173,7 +184,7 @@ class Engine:
 
     def _by_rows(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
         """A function of rows of which each result is of one row."""
-        some = torch.split(rows, self._rows_at_once or max(1, len(rows)))
+        some = torch.split(rows, self._at_once or max(1, len(rows)))
         return torch.cat([function(row) for row in some])
 
     def _likelihood(
@@ -192,7 +203,7 @@ class Engine:
             tensor = tensor.pin_memory()
         return tensor.to(self.device, non_blocking=True)
 
-    def _answers(self, questions: Questions, order: "_Order", parts: Sequence["_Part"]) -> Answers:
+    def _answers(self, order: "_Order", parts: Sequence["_Part"]) -> Answers:
         """Everything from the device at once, in the order of the questions."""
         arch = self.model.arch
         shapes = {"bases": (K, 4), "hidden": (arch.dim,), "pooled": (arch.dim,)}

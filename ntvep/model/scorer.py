@@ -93,8 +93,12 @@ def load_scorer(
     where = resolve_device(device)
     dtype = resolve_precision(precision, where)
     if where.type == "cuda":
-        # A setting of the process; torch's own default may change with its release.
-        torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
+        # Settings of the process: products of halves are summed in float32, and torch's own
+        # defaults may change with its release.
+        products = torch.backends.cuda.matmul
+        products.allow_tf32 = dtype == "tf32"
+        products.allow_fp16_reduced_precision_reduction = False
+        products.allow_bf16_reduced_precision_reduction = False
     source = locate(model)
     checkpoint, module = read_checkpoint(source.folder)
     vocabulary = tokens.vocabulary(checkpoint.tokens)

@@ -9,6 +9,7 @@ import torch
 
 from ntvep import dna, tokens
 from ntvep.errors import ConfigError
+from ntvep.model import engine as engine_module
 from ntvep.model.engine import Engine
 from ntvep.model.load import read_checkpoint
 from ntvep.model.nt import Head
@@ -241,6 +242,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(monkeypatch):
         return forward(self, batch, layer)
 
     monkeypatch.setattr(type(model), "forward", small_memory)
+    monkeypatch.setattr(engine_module, "_FEWEST_ROWS", 1)
     engine, seen = Engine(model, vocabulary, batch_size=8), []
     np.testing.assert_allclose(engine.answer(asked, seen.append).tokens, expected, atol=1e-6)
     assert tried == [8, 4, 2, 2, 2, 2, 1]
@@ -291,6 +293,7 @@ def test_deterministic_answers_do_not_depend_on_the_company(kind, monkeypatch):
 
         return shifted
 
+    monkeypatch.setattr(engine_module, "_FEWEST_ROWS", 1)
     for owner, name in ((type(model), "forward"), (type(model), "last_at"), (Head, "forward")):
         monkeypatch.setattr(owner, name, depends(getattr(owner, name)))
 
