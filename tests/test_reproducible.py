@@ -5,16 +5,23 @@ import os
 import re
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
+import ntvep
+from ntvep import pipeline
+from ntvep.commands import pace
 from ntvep.commands import score as score_command
 from ntvep.commands.score import Options, score_file
-from ntvep.schema import SCORE_NAMES
+from ntvep.errors import ConfigError
+from ntvep.io import tables
+from ntvep.schema import SCORE_NAMES, score_schema
 from tests.conftest import ROOT
 
 MODEL = str(ROOT / "tests" / "golden" / "v2")
@@ -130,6 +137,47 @@ def test_deterministic_on_a_cpu_is_what_is_usual(folder, whole, monkeypatch) -> 
         assert one.keys() == other.keys()
         for key in one:
             assert_same_print(one[key], other[key], key)
+
+
+def test_deterministic_scores_come_from_no_cache(folder) -> None:
+    with pytest.raises(ConfigError, match="--deterministic with --cache"):
+        score(folder, "other.vcf", deterministic=True, cache=folder / "cache")
+
+
+def test_a_cache_may_be_a_name(folder, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    options = {"window_tokens": 16, "max_allele_bases": 20, "views": 1, "scores": "llr"}
+    ntvep.score("in.vcf", "ref.fa", MODEL, cache="by name", **options)
+    assert list((folder / "by name").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_plans_follow_the_clock_with_a_cache_alone(folder, monkeypatch, cached) -> None:
+    """A clock that says that every plan takes a hundred seconds."""
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=count(10**9, 100).__next__))
+    monkeypatch.setattr(score_command, "PAIRS_PER_PLAN", 8)
+    plans, plan = [], pipeline.plan
+    monkeypatch.setattr(pipeline, "plan", lambda *given: plans.append(given) or plan(*given))
+    monkeypatch.setattr(score_command, "_FIRST_RECORDS", 4)
+    score(folder, "other.vcf", scores="llr", cache=folder / "paced" if cached else None)
+    # 24 records in plans of 4; or of one record, once those on their way are done.
+    assert len(plans) > 8 if cached else len(plans) == 6
+
+
+def test_row_groups_do_not_depend_on_plans_and_end_with_a_record(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(tables, "_ROW_GROUP", 5)
+    columns = score_schema(("llr",), False)
+    schema = {column.name: column.dtype for column in columns}
+    records = [0, 0, 1, 2, 2, 2, 2, 3, 4, 5, 5, 6, 7]
+    rows = [(r, 1, "c", r + 1, "A", "C", "ok", 0.5, False) for r in records]
+    table = pl.DataFrame(rows, schema=schema, orient="row")
+    for step in (1, 4, 13):
+        path = tmp_path / f"{step}.parquet"
+        with tables.table_writer(path, columns, "{}", lambda: "{}") as write:
+            for part in table.iter_slices(step):
+                write(part)
+        groups = [rows["record"].to_list() for rows in tables.read_row_groups(path)]
+        assert groups == [[0, 0, 1, 2, 2, 2, 2], [3, 4, 5, 5, 6], [7]]
 
 
 def assert_same_print(one: str, other: str, key: str) -> None:

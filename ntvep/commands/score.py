@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,10 @@ def score(
     Raises:
         NtvepError: its text says what was found, where, what was expected and what to do.
     """
-    with _prepared(Path(vcf), Path(reference), model, Options(**options), "ntvep.score") as run:
+    asked = Options(**options)
+    if asked.cache is not None:
+        asked = replace(asked, cache=Path(asked.cache))
+    with _prepared(Path(vcf), Path(reference), model, asked, "ntvep.score") as run:
         empty = {column.name: column.dtype for column in run.settings.columns}
         parts = [pl.DataFrame(schema=empty)]
         _score_chunks(run, lambda _, scored: parts.append(scored.scores), quiet)
@@ -242,7 +246,16 @@ def _prepared(
 
 
 def _with_model(genome: FastaReference, model: str, options: Options) -> tuple[Setup, Identity]:
-    """A model, and the cache if one is asked for."""
+    """A model, and the cache if one is asked for.
+
+    Raises:
+        ConfigError: options that do not go together.
+    """
+    if options.deterministic and options.cache:
+        raise ConfigError(
+            "--deterministic with --cache: what a cache holds may have been scored in any company; "
+            "leave one of them out"
+        )
     scorer = load_scorer(
         model,
         layer=options.layer,
@@ -307,12 +320,15 @@ def _score_chunks(run: _Run, use: Callable[[vcf.Chunk, Scored], None], quiet: bo
     """Score chunk by chunk: memory does not grow with the number of records."""
     full = max(1, PAIRS_PER_PLAN // len(VIEWS[run.settings.views]))
     # What a cache has not been given is lost when a run is killed, so plans must not take long.
-    pace = Pace(full, _FIRST_RECORDS if run.setup.known and run.setup.model else full)
-    chunks = ((chunk, chunk.alleles) for chunk in vcf.read_chunks(run.inspection, pace.sizes()))
+    # Without a cache all is lost, and the largest plans share the most passes.
+    pace = Pace(full, _FIRST_RECORDS) if run.setup.known and run.setup.model else None
+    sizes = pace.sizes() if pace else repeat(full)
+    chunks = ((chunk, chunk.alleles) for chunk in vcf.read_chunks(run.inspection, sizes))
 
     def use_and_measure(chunk: vcf.Chunk, scored: Scored) -> None:
         use(chunk, scored)
-        pace.done(len(chunk.lines))
+        if pace:
+            pace.done(len(chunk.lines))
 
     with progress("records", run.inspection.records, quiet=quiet) as advance:
         score_stream(

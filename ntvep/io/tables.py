@@ -20,6 +20,7 @@ from ntvep.schema import (
     check_labels,
 )
 
+_ROW_GROUP = 1 << 14
 _PROVENANCE, _SUMMARY = b"ntvep_provenance", b"ntvep_summary"
 
 
@@ -29,6 +30,8 @@ def table_writer(
 ) -> Iterator[Callable[[pl.DataFrame], None]]:
     """Write a Parquet file chunk by chunk; yields the function that takes rows.
 
+    Row groups end with a record, and do not depend on how the rows come.
+
     Args:
         path: where to write.
         columns: the table's schema.
@@ -37,14 +40,30 @@ def table_writer(
     """
     empty = pl.DataFrame(schema={column.name: column.dtype for column in columns})
     schema = empty.to_arrow().schema.with_metadata({_PROVENANCE: provenance.encode()})
+    held = empty
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
 
+        def put(rows: pl.DataFrame) -> None:
+            writer.write_table(rows.to_arrow().cast(schema), row_group_size=rows.height)
+
         def write(rows: pl.DataFrame) -> None:
-            if rows.height:
-                writer.write_table(rows.to_arrow().cast(schema), row_group_size=rows.height)
+            nonlocal held
+            held = pl.concat([held, rows])
+            while (border := _group_end(held)) < held.height:
+                put(held[:border])
+                held = held[border:]
 
         yield write
+        if held.height:
+            put(held)
         writer.add_key_value_metadata({_SUMMARY: summary().encode()})
+
+
+def _group_end(rows: pl.DataFrame) -> int:
+    """Where a row group may end; behind the last row as long as that is not known."""
+    if rows.height <= _ROW_GROUP or "record" not in rows.columns:
+        return min(rows.height, _ROW_GROUP)
+    return int(rows["record"].search_sorted(rows["record"][_ROW_GROUP - 1], side="right"))
 
 
 def read_metadata(path: Path) -> tuple[str, str]:
@@ -125,7 +144,7 @@ def read_labels(path: Path) -> pl.DataFrame:
 
 
 def read_row_groups(path: Path) -> Iterator[pl.DataFrame]:
-    """Rows of a table, as many at a time as were written at a time.
+    """Rows of a table, some thousands at a time; records are never cut.
 
     Raises:
         InputError: the file is missing or damaged.
