@@ -167,6 +167,24 @@ def test_many_writers_share_a_folder(tmp_path):
     assert not list(tmp_path.glob("*/.*"))
 
 
+def test_shards_that_are_merged_meanwhile_are_found(tmp_path, monkeypatch):
+    for places in (range(100, 205, 7), range(205, 300, 7)):
+        score_alleles(some_alleles(places), setup(tmp_path, toy()))
+    listed, read = [], known_scores._read_shard
+
+    def merged_first(path):
+        if not listed:
+            listed.append(path)
+            known_scores.merge(tmp_path, [])
+        return read(path)
+
+    # The merge itself reads them in peace.
+    monkeypatch.setattr(known_scores, "_read_shard", merged_first)
+    found = score_alleles(some_alleles(range(100, 300, 7)), setup(tmp_path, None))
+    assert found.known == found.scores.height
+    assert not listed[0].exists()
+
+
 def test_merge_keeps_each_allele_once(tmp_path):
     own, other = tmp_path / "own", tmp_path / "other"
     fill(own, 100)

@@ -26,6 +26,8 @@ from ntvep.settings import Settings
 _IDENTITY = b"ntvep_identity"
 # Rows that a lookup reads at the least: a shard is sorted, and a row group holds a stretch of it.
 _ROW_GROUP = 1 << 14
+# How often shards may vanish between their listing and their reading.
+_LISTINGS = 5
 _ORDER = ("chrom", "start", "ref", "alt")
 
 
@@ -84,8 +86,17 @@ def shards(folder: Path) -> Iterator[Shard]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such cache; ntvep score --cache {folder} makes one")
-    for path in sorted(folder.glob("*/*.parquet")):
-        yield _read_shard(path)
+    yield from _read_shards(folder, "*/*.parquet")
+
+
+def _read_shards(folder: Path, pattern: str) -> list[Shard]:
+    for _ in range(_LISTINGS):
+        try:
+            return [_read_shard(path) for path in sorted(folder.glob(pattern))]
+        except FileNotFoundError:
+            # Another run has merged the shards meanwhile: their rows are in a new one.
+            continue
+    raise InputError(f"{folder}: its shards come and go; wait until ntvep cache merge has ended")
 
 
 def the_identity(folder: Path, fingerprint: str | None) -> Identity:
@@ -121,6 +132,8 @@ def _read_shard(path: Path) -> Shard:
         with pq.ParquetFile(path) as file:
             names, metadata = file.schema_arrow.names, file.metadata
         identity = Identity.from_json(metadata.metadata[_IDENTITY].decode())
+    except FileNotFoundError:
+        raise
     except (pa.ArrowInvalid, OSError, TypeError, KeyError, ValueError) as error:
         raise InputError(
             f"{path}: not a whole shard of a score cache ({type(error).__name__}: {error}); "
@@ -171,6 +184,11 @@ def _new_shard(folder: Path, identity: Identity) -> Iterator[Path]:
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(inside / name)
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"{folder}: shards went away while they were read: another ntvep cache merge is at "
+            "work there; wait until it has ended"
+        ) from error
     except OSError as error:
         raise OutputError(
             f"{folder}: the score cache cannot be written ({error.strerror or error}); free space "
@@ -207,7 +225,7 @@ class ScoreCache:
         """Those that have every column asked for."""
         inside = self.folder / self.identity.fingerprint
         wanted = set(self.identity.settings.score_columns)
-        found = map(_read_shard, sorted(inside.glob("*.parquet")))
+        found = _read_shards(inside, "*.parquet")
         paths = [str(shard.path) for shard in found if wanted <= set(shard.columns)]
         schema = _schema(self.identity.settings)
         self._dataset = ds.dataset(paths, schema=schema, format="parquet")
@@ -260,7 +278,7 @@ def merge(folder: Path, others: Sequence[Path]) -> None:
                 path, row_group_size=_ROW_GROUP, metadata={_IDENTITY.decode(): identity.to_json()}
             )
         for path in own:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def export(folder: Path, identity: Identity, output: Path) -> None:

@@ -66,7 +66,13 @@ def numbers(
     """
     for name in names:
         cast = table[name].cast(dtype, strict=False)
-        bad = table.with_row_index("_row").filter(cast.is_null() & table[name].is_not_null())
+        if dtype.is_float():
+            # NaN says nothing, and would count as the largest number.
+            cast = cast.fill_nan(None)
+        said = table[name].is_not_null()
+        if table[name].dtype.is_float():
+            said &= ~table[name].is_nan()
+        bad = table.with_row_index("_row").filter(cast.is_null() & said)
         if bad.height:
             row, value = bad.select("_row", name).row(0)
             raise InputError(

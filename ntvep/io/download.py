@@ -355,6 +355,11 @@ def _unpack(packed: Path, output: Path, url: str) -> None:
         made = Path(folder) / output.name
         try:
             if url.endswith((".tar", ".tar.gz", ".tgz")):
+                if not hasattr(tarfile, "data_filter"):
+                    raise ResourceError(
+                        f"{url}: this Python cannot unpack a tar safely; use 3.11.4 or later, or "
+                        f"unpack {packed} yourself"
+                    )
                 with tarfile.open(packed) as archive:
                     archive.extractall(made, filter="data")
                 if output.is_dir():

@@ -73,8 +73,7 @@ def _hidden_folder(final: Path) -> Iterator[Path]:
                 "another output name"
             ) from error
         stack.callback(_remove, folder)
-        for left in _contents(folder):
-            left.unlink()
+        _clear(folder)
         yield folder
 
 
@@ -105,9 +104,16 @@ def _contents(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name != _LOCK]
 
 
-def _remove(folder: Path) -> None:
+def _clear(folder: Path) -> None:
     for left in _contents(folder):
-        left.unlink()
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+def _remove(folder: Path) -> None:
+    _clear(folder)
     # The lock last: nobody else is in the folder before it is gone.
     (folder / _LOCK).unlink(missing_ok=True)
     # Another run may have begun since.

@@ -44,6 +44,9 @@ def test_a_second_run_is_refused_and_a_dead_one_is_cleared(tmp_path: Path) -> No
         finally:
             other.send_signal(signal.SIGKILL)
     assert names(tmp_path / ".ntvep-a.vcf") == {"lock", "a.vcf"}
+    # As the writer of BCF leaves it.
+    (tmp_path / ".ntvep-a.vcf" / "tmp").mkdir()
+    (tmp_path / ".ntvep-a.vcf" / "tmp" / "annotated.vcf").write_text("half")
     with staged([output]) as staging:
         assert names(staging.path(output).parent) == {"lock"}
         staging.path(output).write_text("whole")
