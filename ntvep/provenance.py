@@ -92,13 +92,23 @@ class Provenance:
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> "Provenance":
-        """Read what :meth:`to_json` wrote."""
-        content = json.loads(text)
-        content["model"] = ModelIdentity(**content["model"])
-        scores = tuple(content["settings"].pop("scores"))
-        content["settings"] = Settings(scores=scores, **content["settings"])
-        return cls(**content)
+    def from_json(cls, text: str, name: str) -> "Provenance":
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            InputError: it is of a table without scores, or of another version.
+        """
+        try:
+            content = json.loads(text)
+            content["model"] = ModelIdentity(**content["model"])
+            scores = tuple(content["settings"].pop("scores"))
+            content["settings"] = Settings(scores=scores, **content["settings"])
+            return cls(**content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{name}: does not say how it was scored ({type(error).__name__}: {error}); "
+                "expected a table that ntvep score wrote, not that of ntvep variants"
+            ) from error
 
     @classmethod
     def from_vcf_header(cls, header: Sequence[str], name: str) -> "Provenance":

@@ -9,7 +9,7 @@ import pytest
 
 from ntvep.provenance import ModelIdentity, Provenance
 from ntvep.settings import Settings
-from tests.test_cli import MODEL, files, run, score  # noqa: F401 - fixtures
+from tests.test_cli import MODEL, WINDOW, files, run, score  # noqa: F401 - fixtures
 
 
 @pytest.mark.parametrize("name", ["out.vcf", "out.vcf.gz", "out.bcf", "out.parquet"])
@@ -65,6 +65,35 @@ def test_a_file_without_provenance_is_refused(run):  # noqa: F811
     done = run("verify", "in.vcf", "-r", "ref.fa", "-m", MODEL)
     assert done.status == 1
     assert "its header does not say how it was scored" in done.err
+
+
+def test_a_record_that_was_added_is_named(run, files):  # noqa: F811
+    score(run)
+    with (files / "out.vcf").open("a") as vcf:
+        vcf.write("chr2\t390\t.\tA\tC,G\t.\t.\tX=1\n")
+    done = run("verify", "out.vcf", "-r", "ref.fa", "-m", MODEL)
+    assert done.status == 1
+    assert "a sampled record at chr2:390 has no NTVEP_STATUS for each ALT" in done.err
+
+
+def test_another_precision_can_be_asked_for(run, monkeypatch):  # noqa: F811
+    score(run)
+    done = run("verify", "out.vcf", "-r", "ref.fa", "-m", MODEL, "--precision", "bf16")
+    assert done.status == 1
+    assert "values of 10 alleles come out differently" in done.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("verify", "all.parquet", "-r", "ref.fa", "-m", MODEL), ("gather", "in.vcf", "all.parquet",
+     "-o", "x.vcf"), ("evaluate", "all.parquet", "--labels", "all.parquet", "-o", "report")],
+    ids=["verify", "gather", "evaluate"],
+)  # fmt: skip
+def test_a_table_without_scores_is_named(run, command):  # noqa: F811
+    assert run("variants", "in.vcf", "-r", "ref.fa", "-o", "all.parquet", *WINDOW).status == 0
+    done = run(*command)
+    assert done.status == 1
+    assert "all.parquet: does not say how it was scored" in done.err
 
 
 def test_the_header_says_all_of_the_provenance():

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ntvep.cli.options import Device, Model, Quiet, Reference, Verbose, set_up_log
+from ntvep.cli.options import Device, Quiet, Reference, Verbose, set_up_log
 
 app = typer.Typer()
 
@@ -16,7 +16,7 @@ def verify(
         Path, typer.Argument(metavar="OUT", help="Annotated VCF, or Parquet of SCORES.")
     ],
     reference: Reference,
-    model: Model,
+    model: Annotated[str, typer.Option("--model", "-m", help="The one that it was made with.")],
     sample: Annotated[
         int, typer.Option(help="Records (of a table: alleles) to score again.")
     ] = 100,
@@ -25,6 +25,10 @@ def verify(
         float, typer.Option(help="Largest difference; relative where a score is above 1.")
     ] = 1e-4,
     device: Device = "auto",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="fp32, tf32, fp16 or bf16.", show_default="as the output was made"),
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -40,6 +44,7 @@ def verify(
         seed=seed,
         tolerance=tolerance,
         device=device,
+        precision=precision,
     )
     print(
         f"{source.name}: {found.values} scores of {found.alleles} alleles came out again, "

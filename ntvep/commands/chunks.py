@@ -20,7 +20,8 @@ from ntvep.io.outputs import refuse_overwriting, staged
 from ntvep.provenance import Provenance
 from ntvep.schema import KEY
 
-_SITES_HEADER = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+_FORMAT = b"##fileformat=VCFv4.2\n"
+_COLUMNS = b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 _KEY = [column.name for column in KEY]
 
 
@@ -46,13 +47,14 @@ def split(
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{number:05d}.vcf.gz" for number in range(chunks)]
     with opened_vcf(source, on_bad_record) as inspection, staged(paths, force=True) as staging:
+        contigs = [f"##contig=<ID={name}>\n".encode() for name in inspection.contigs]
         sites = _sites(inspection)
         held: list[bytes] = next(sites, [])
         written = 0
         for number, path in enumerate(paths, start=1):
             wanted = inspection.records * number // chunks
             with bgzip_writer(staging.path(path)) as write:
-                write([_SITES_HEADER])
+                write([_FORMAT, *contigs, _COLUMNS])
                 while held and (written < wanted or number == chunks):
                     write(held)
                     written += len(held)
@@ -131,7 +133,10 @@ def gather(
 def _joined(scored: Sequence[Path], command: str) -> tuple[Provenance, Summary]:
     """One provenance and one summary for all chunks, which must be of one fingerprint."""
     read = [tables.read_metadata(path) for path in scored]
-    provenances = [Provenance.from_json(provenance) for provenance, _ in read]
+    provenances = [
+        Provenance.from_json(provenance, str(path))
+        for path, (provenance, _) in zip(scored, read, strict=True)
+    ]
     for (path, first), (other, second) in pairwise(zip(scored, provenances, strict=True)):
         if (first.fingerprint, first.settings) != (second.fingerprint, second.settings):
             raise InputError(

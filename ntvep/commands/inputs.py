@@ -123,7 +123,7 @@ def provenance_of(scores: Path) -> Provenance:
         InputError: the file is missing, damaged, not ours, or says several fingerprints.
     """
     provenance, summary = read_metadata(scores)
-    made = Provenance.from_json(provenance)
+    made = Provenance.from_json(provenance, str(scores))
     said = {made.fingerprint, fingerprint(made.model, made.settings)}
     said.add(json.loads(summary).get("fingerprint", made.fingerprint))
     if len(said) > 1:

@@ -11,14 +11,14 @@ import polars as pl
 from jaxtyping import Int64
 
 from ntvep.commands.inputs import CHUNK_RECORDS
-from ntvep.errors import InputError, ModelError, VerificationError
+from ntvep.errors import ConfigError, InputError, ModelError, VerificationError
 from ntvep.io import tables, vcf
 from ntvep.io.fasta import open_reference
 from ntvep.io.vcf import text_status
 from ntvep.model.scorer import load_scorer
 from ntvep.pipeline import Setup, score_alleles
 from ntvep.provenance import Provenance
-from ntvep.schema import ALLELES, FRAMESHIFTED, STATUS_DTYPE, STATUS_VCF, Column
+from ntvep.schema import ALLELES, FRAMESHIFTED, STATUS_DTYPE, STATUS_VCF, Column, Status
 
 _log = logging.getLogger("ntvep")
 # As many disagreements are shown.
@@ -51,6 +51,7 @@ def verify(
     seed: int = 0,
     tolerance: float = 1e-4,
     device: str = "auto",
+    precision: str | None = None,
 ) -> Verification:
     """Score randomly chosen alleles of an output again, with its own settings.
 
@@ -63,12 +64,15 @@ def verify(
         tolerance: largest difference, relative where the score is above 1. Another device, or
             another release of torch, moves the last digits.
         device: where to compute.
+        precision: of matrix products; None takes the output's own.
 
     Raises:
         InputError: the file has no provenance of ours.
         ModelError: it was made with other weights.
         VerificationError: a status or a score differs.
     """
+    if sample < 1:
+        raise ConfigError(f"--sample is {sample}; expected 1 or more")
     stored, provenance = (
         _of_table(source, sample, seed)
         if source.suffix == ".parquet"
@@ -81,7 +85,7 @@ def verify(
         layer="last" if settings.layer is None else settings.layer,
         pool_cls=settings.pool == "mean_cls",
         device=device,
-        precision=made.precision,
+        precision=precision or made.precision,
     )
     if scorer.identity.weights_sha256 != made.weights_sha256:
         raise ModelError(
@@ -138,7 +142,7 @@ def _compared(
 def _of_table(source: Path, sample: int, seed: int) -> tuple[pl.DataFrame, Provenance]:
     """A sample of a table's rows, in their order."""
     metadata, _ = tables.read_metadata(source)
-    provenance = Provenance.from_json(metadata)
+    provenance = Provenance.from_json(metadata, str(source))
     total = sum(rows.height for rows in tables.read_row_groups(source))
     chosen, first, parts = _choice(total, sample, seed), 0, []
     for rows in tables.read_row_groups(source):
@@ -162,7 +166,7 @@ def _of_vcf(source: Path, sample: int, seed: int) -> tuple[pl.DataFrame, Provena
             here = chosen[(chosen >= first) & (chosen < behind)]
             rows = chunk.alleles.filter(pl.col("record").is_in(here.tolist()))
             lines = [chunk.lines[number - first] for number in here]
-            parts.append(_with_info(rows, lines, columns))
+            parts.append(_with_info(rows, lines, columns, inspection.name))
             first = behind
     if not parts:
         raise InputError(f"{source}: has no record; there is nothing to verify")
@@ -170,16 +174,22 @@ def _of_vcf(source: Path, sample: int, seed: int) -> tuple[pl.DataFrame, Provena
 
 
 def _with_info(
-    alleles: pl.DataFrame, lines: Sequence[bytes], columns: Sequence[Column]
+    alleles: pl.DataFrame, lines: Sequence[bytes], columns: Sequence[Column], name: str
 ) -> pl.DataFrame:
     """Alleles with what INFO of their records says of them."""
     counts = alleles.group_by("record", maintain_order=True).len()["len"].to_list()
     values: dict[str, list[str | None]] = {c.name: [] for c in columns if c.vcf}
     statuses: list[str] = []
     for line, count in zip(lines, counts, strict=True):
-        _, _, entries = vcf.place_and_info(line)
+        chrom, pos, entries = vcf.place_and_info(line)
         info = dict(entry.partition("=")[::2] for entry in entries)
-        statuses += info.get(STATUS_VCF, "").split(",")
+        given = info.get(STATUS_VCF, "").split(",")
+        if len(given) != count or not {*given} <= {*Status}:
+            raise InputError(
+                f"{name}: a sampled record at {chrom}:{pos} has no {STATUS_VCF} for each ALT; it "
+                "was added, or changed, after scoring. Score the file again"
+            )
+        statuses += given
         for column in columns:
             if column.vcf:
                 given = info.get(column.vcf, ",".join("." * count)).split(",")
