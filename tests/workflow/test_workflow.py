@@ -25,11 +25,14 @@ def small(tmp_path_factory):
 
 @pytest.mark.slow
 def test_workflow_equals_one_run(small):
+    # With a space in every path, and the model's folder, whose files count.
+    shutil.copytree(ROOT / "tests" / "golden" / "v2", small / "a model")
+    (small / "my").write_text("precious")
     settings = [
         "vcf=small.vcf",
         f"reference={REFERENCE}",
-        "model=demo",
-        "results=out",
+        "model=a model",
+        "results=my out",
         "chunks=3",
         "window_tokens=16",
         "max_allele_bases=20",
@@ -42,28 +45,34 @@ def test_workflow_equals_one_run(small):
         "-r",
         REFERENCE,
         "-m",
-        "demo",
+        "a model",
         "-o",
         "alone.vcf.gz",
         "--table",
         "alone.parquet",
     ]
     run("ntvep", "score", *alone, *WINDOW, folder=small)
-    assert annotated(small / "out" / "scores.vcf.gz") == annotated(small / "alone.vcf.gz")
-    assert (small / "out" / "scores.vcf.gz.tbi").exists()
+    assert annotated(small / "my out" / "scores.vcf.gz") == annotated(small / "alone.vcf.gz")
+    assert (small / "my out" / "scores.vcf.gz.tbi").exists()
     assert list((small / "known").rglob("*.parquet"))
-    tables = [pl.read_parquet(small / name) for name in ("out/scores.parquet", "alone.parquet")]
+    tables = [pl.read_parquet(small / name) for name in ("my out/scores.parquet", "alone.parquet")]
     assert_frame_equal(*tables)
-    assert len(list((small / "out" / "benchmarks").rglob("*.tsv"))) == 6
+    assert len(list((small / "my out" / "benchmarks").rglob("*.tsv"))) == 6
     # A setting of the demo must not leak into a run of other variants.
-    assert not (small / "out" / "compare.txt").exists()
+    assert not (small / "my out" / "compare.txt").exists()
     # Nothing is left to do; a chunk that is gone is scored again, and only that one.
     assert "Nothing to be done" in snakemake(small, "--config", *settings).stderr
-    (small / "out" / "chunks" / "00001.parquet").unlink()
-    (small / "out" / "scores.vcf.gz").unlink()
+    (small / "my out" / "chunks" / "00001.parquet").unlink()
+    (small / "my out" / "scores.vcf.gz").unlink()
     again = snakemake(small, "--config", *settings).stderr
     assert "rule score" in again
     assert "00000" not in again.partition("rule gather")[0].partition("rule score")[2]
+    # Other weights under the same name: all is scored again.
+    weights = small / "a model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + bytes(4))
+    dry = snakemake(small, "--dry-run", "--config", *settings).stdout
+    assert dry.count("rule score:") == 3
+    assert (small / "my").read_text() == "precious"
 
 
 def test_settings_reach_the_command(small):

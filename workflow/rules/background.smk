@@ -10,6 +10,7 @@ rule background:
     input:
         reference=config["reference"],
         bed=BACKGROUND.get("bed", []),
+        model=MODEL_FILES,
     output:
         RESULTS / "background.parquet",
     log:
@@ -22,12 +23,12 @@ rule background:
     resources:
         gpu=GPUS,
     params:
-        model=config["model"],
+        model=quote(config["model"]),
         options=f"{WINDOW_OPTIONS} {MODEL_OPTIONS} "
         + options_of(BACKGROUND, "bed", "region", "per_context", "seed"),
     shell:
-        "ntvep background draw --reference {input.reference} --model {params.model}"
-        " --output {output} --force --threads {threads} {params.options} 2> {log}"
+        "ntvep background draw --reference {input.reference:q} --model {params.model}"
+        " --output {output:q} --force --threads {threads} {params.options} 2> {log:q}"
 
 
 rule percentiles:
@@ -44,5 +45,5 @@ rule percentiles:
     conda:
         "../../envs/ntvep.yaml"
     shell:
-        "ntvep background apply {input.scores} --background {input.background}"
-        " --reference {input.reference} --output {output} --force > {log} 2>&1"
+        "ntvep background apply {input.scores:q} --background {input.background:q}"
+        " --reference {input.reference:q} --output {output:q} --force > {log:q} 2>&1"

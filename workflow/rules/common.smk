@@ -28,6 +28,12 @@ MODEL_OPTIONS = options_of(
     "deterministic",
     "cache",
 )
+# Other weights in a folder are other scores. What was fetched from a hub never changes.
+MODEL_FILES = [
+    path
+    for path in sorted(Path(config["model"]).glob("*"))
+    if config["model"] != "demo" and path.suffix in (".json", ".txt", ".safetensors")
+]
 MODEL_ENVIRONMENT = (
     "../../envs/ntvep-gpu.yaml"
     if config["device"] == "cuda"

@@ -46,7 +46,7 @@ rule labels:
         command=lambda wildcards: LABEL_COMMANDS[LABELS[wildcards.name]["source"]],
         options=lambda wildcards: options_of(LABELS[wildcards.name], *LABEL_OPTIONS),
     shell:
-        "ntvep labels {params.command} {input} --output {output} --force {params.options} 2> {log}"
+        "ntvep labels {params.command} {input:q} --output {output:q} --force {params.options} 2> {log:q}"
 
 
 rule match_labels:
@@ -75,7 +75,7 @@ rule match_labels:
             "frequency",
         ),
     shell:
-        "ntvep labels match {input.labels} --output {output} --force {params.options} 2> {log}"
+        "ntvep labels match {input.labels:q} --output {output:q} --force {params.options} 2> {log:q}"
 
 
 rule evaluate:
@@ -94,11 +94,11 @@ rule evaluate:
     params:
         folder=RESULTS / "report",
         labels=lambda wildcards, input: " ".join(
-            f"--labels {path}" for path in input.labels
+            f"--labels {quote(path)}" for path in input.labels
         ),
         options=options_of(
             config.get("evaluate", {}), "matched", "lower", "ref_mismatch_limit"
         ),
     shell:
-        "ntvep evaluate {input.scores} {params.labels} --reference {input.reference}"
-        " --output {params.folder} --force {params.options} > {log} 2>&1"
+        "ntvep evaluate {input.scores:q} {params.labels} --reference {input.reference:q}"
+        " --output {params.folder:q} --force {params.options} > {log:q} 2>&1"

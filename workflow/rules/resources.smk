@@ -27,5 +27,5 @@ for path, source in RESOURCES.items():
             unpack="--unpack" if source.get("unpack") else "",
             options=options_of(source, "release", "md5", "sha256", "md5_url"),
         shell:
-            "ntvep fetch {params.url} --output {output} --force {params.unpack}"
-            " {params.options} > {log} 2>&1"
+            "ntvep fetch {params.url} --output {output:q} --force {params.unpack}"
+            " {params.options} > {log:q} 2>&1"

@@ -14,8 +14,8 @@ rule check:
     params:
         options=f"{INPUT_OPTIONS} {WINDOW_OPTIONS} {ALLELE_OPTIONS}",
     shell:
-        "ntvep variants {input.vcf} --reference {input.reference} --output {output} --force"
-        " {params.options} 2> {log}"
+        "ntvep variants {input.vcf:q} --reference {input.reference:q} --output {output:q} --force"
+        " {params.options} 2> {log:q}"
 
 
 rule split:
@@ -35,14 +35,15 @@ rule split:
         chunks=config["chunks"],
         options=INPUT_OPTIONS,
     shell:
-        "ntvep split {input.vcf} --output {params.folder} --chunks {params.chunks}"
-        " {params.options} 2> {log}"
+        "ntvep split {input.vcf:q} --output {params.folder:q} --chunks {params.chunks}"
+        " {params.options} 2> {log:q}"
 
 
 rule score:
     input:
         vcf=RESULTS / "chunks" / "{chunk}.vcf.gz",
         reference=config["reference"],
+        model=MODEL_FILES,
     output:
         table=RESULTS / "chunks" / "{chunk}.parquet",
         summary=RESULTS / "chunks" / "{chunk}.parquet.summary.json",
@@ -56,11 +57,11 @@ rule score:
     resources:
         gpu=GPUS,
     params:
-        model=config["model"],
+        model=quote(config["model"]),
         options=f"{options_of(config, 'scores')} {WINDOW_OPTIONS} {ALLELE_OPTIONS} {MODEL_OPTIONS}",
     shell:
-        "ntvep score {input.vcf} --reference {input.reference} --model {params.model}"
-        " --output {output.table} --force --threads {threads} {params.options} 2> {log}"
+        "ntvep score {input.vcf:q} --reference {input.reference:q} --model {params.model}"
+        " --output {output.table:q} --force --threads {threads} {params.options} 2> {log:q}"
 
 
 rule gather:
@@ -81,8 +82,8 @@ rule gather:
     params:
         options=INPUT_OPTIONS,
     shell:
-        "ntvep gather {input.vcf} {input.tables} --reference {input.reference}"
-        " --output {output.vcf} --table {output.table} --force {params.options} 2> {log}"
+        "ntvep gather {input.vcf:q} {input.tables:q} --reference {input.reference:q}"
+        " --output {output.vcf:q} --table {output.table:q} --force {params.options} 2> {log:q}"
 
 
 rule compare:
@@ -99,4 +100,4 @@ rule compare:
     params:
         groups=options_of(config.get("compare", {}), "positive", "negative"),
     shell:
-        "ntvep compare {input} {params.groups} > {output} 2> {log}"
+        "ntvep compare {input:q} {params.groups} > {output:q} 2> {log:q}"
