@@ -294,7 +294,7 @@ def _on_cuda(
     shape: checkpoints.Shape, setup: Setup, table: pl.DataFrame, passes: int, tokens: int
 ) -> None:
     """Print the share of the matmul peak that our run reaches, its idle share and its memory."""
-    dtype = next(setup.model.model.parameters()).dtype
+    dtype = setup.model.model.blocks[0].qkv.weight.dtype
     square = torch.randn(8192, 8192, device="cuda", dtype=dtype)
     for _ in range(3):
         square @ square

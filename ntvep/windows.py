@@ -4,7 +4,7 @@ The only place for coordinate arithmetic. ``pos`` is 1-based (VCF); ``start`` an
 0-based and half-open. k = 6: a window is a run of whole 6-mers of a grid that begins at ``phase``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -50,6 +50,17 @@ class Edit:
     def is_substitution(self) -> bool:
         """SNV or MNV: as many bases come as go."""
         return len(self.ref) == len(self.alt)
+
+
+def merged(places: Iterable[tuple[str, Span]]) -> list[tuple[str, Span]]:
+    """Stretches of contigs, sorted, with those that overlap or touch made one."""
+    found: list[tuple[str, Span]] = []
+    for chrom, span in sorted(places):
+        if found and found[-1][0] == chrom and span.start <= found[-1][1].stop:
+            _, last = found.pop()
+            span = Span(last.start, max(last.stop, span.stop))
+        found.append((chrom, span))
+    return found
 
 
 def zero_based(pos: int, ref: str) -> Span:

@@ -177,7 +177,8 @@ def variants(
     set_up_log(quiet, verbose)
     settings = Settings(
         window_tokens=window_tokens,
-        max_tokens=window_tokens + 1,
+        # What the published models take; only windows with many Ns come near it.
+        max_tokens=max(window_tokens + 1, 1000),
         views=views,
         max_allele_bases=max_allele_bases,
         max_n_fraction=max_n_fraction,

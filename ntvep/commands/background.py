@@ -20,7 +20,7 @@ from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.outputs import refuse_overwriting, staged
 from ntvep.io.tables import read_background, read_metadata, read_row_groups, table_writer
 from ntvep.schema import CONTEXT, LLR_PERCENTILE, LLR_TAIL
-from ntvep.windows import Span
+from ntvep.windows import Span, merged
 
 _log = logging.getLogger("ntvep")
 
@@ -154,7 +154,8 @@ def _places(
 ) -> list[tuple[str, Span]]:
     """Where to draw: no two overlap."""
     if not regions and bed is None:
-        return [(record.contig, record.span) for rows in genome.records.values() for record in rows]
+        everywhere = (record for records in genome.records.values() for record in records)
+        return merged((record.contig, record.span) for record in everywhere)
     asked = [parsed_region(region, genome) for region in regions]
     if bed is not None:
         rows = read_intervals(bed).get("interval")
@@ -164,13 +165,7 @@ def _places(
             (chrom, Span(start, stop))
             for chrom, start, stop in rows.select("chrom", "start", "stop").iter_rows()
         ]
-    merged: list[tuple[str, Span]] = []
-    for chrom, span in sorted((genome.contig(chrom) or chrom, span) for chrom, span in asked):
-        if merged and merged[-1][0] == chrom and span.start <= merged[-1][1].stop:
-            _, last = merged.pop()
-            span = Span(last.start, max(last.stop, span.stop))
-        merged.append((chrom, span))
-    return merged
+    return merged((genome.contig(chrom) or chrom, span) for chrom, span in asked)
 
 
 def _say_what_is_few(drawn: pl.DataFrame, per_context: int) -> None:

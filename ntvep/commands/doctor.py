@@ -16,7 +16,7 @@ import polars as pl
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from ntvep.errors import InputError, NtvepError
+from ntvep.errors import InputError, NtvepError, some
 from ntvep.home import home
 from ntvep.schema import ALLELES, LABELS
 
@@ -262,7 +262,13 @@ def _variants(vcf: Path | None, reference: Path | None, name: str = "vcf") -> It
         if reference is None:
             yield _unmatched(name, found)
             return
-        judge_assembly(inspection, open_reference(reference), _REF_MISMATCH_LIMIT)
+        genome = open_reference(reference)
+        judge_assembly(inspection, genome, _REF_MISMATCH_LIMIT)
+        if inspection.contigs and not any(map(genome.contig, inspection.contigs)):
+            known = f"{some(inspection.contigs, 3)} beside {some(genome.records, 3)}"
+            then = "give the reference that the variants were called against"
+            yield Check(name, "FAIL", f"{found}, on no contig of the reference ({known})", then)
+            return
     yield Check(name, "ok", f"{found}, of the reference's assembly")
 
 

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ntvep import dna, windows
+from ntvep import dna
 from ntvep.commands.score import Options, score_file
 from ntvep.commands.summary import Summary
 from ntvep.errors import ConfigError, InputError
 from ntvep.io.fasta import FastaReference, open_reference
-from ntvep.windows import Span
+from ntvep.windows import Span, merged
 
 _log = logging.getLogger("ntvep")
-_REGION = re.compile(r"(?P<contig>[^\s]+):(?P<first>[\d,]+)-(?P<last>[\d,]+)")
+_REGION = re.compile(r"(?P<contig>[^\s]+):(?P<first>\d[\d,]{0,14})-(?P<last>\d[\d,]{0,14})")
 # Bases of a region that are read at once.
 _STEP = 1 << 16
 
@@ -52,7 +52,7 @@ def scan_regions(
         InputError: the reference does not have all of a region.
     """
     genome = open_reference(reference)
-    parsed = [parsed_region(region, genome) for region in regions]
+    parsed = merged(parsed_region(region, genome) for region in regions)
     with tempfile.TemporaryDirectory(prefix="ntvep-scan-") as folder:
         made = Path(folder) / "region.vcf"
         with made.open("w", encoding="utf-8") as file:
@@ -78,7 +78,7 @@ def parsed_region(region: str, genome: FastaReference) -> tuple[str, Span]:
         raise ConfigError(f"--region is {region!r}; expected CONTIG:FIRST-LAST, 1-based")
     chrom = match["contig"]
     first, last = (int(match[end].replace(",", "")) for end in ("first", "last"))
-    wanted = windows.zero_based(first, "N" * (last - first + 1))
+    wanted = Span(first - 1, last)
     spans = genome.spans(chrom)
     if not any(span.start <= wanted.start < wanted.stop <= span.stop for span in spans):
         there = ", ".join(f"{chrom}:{span.start + 1}-{span.stop}" for span in spans)

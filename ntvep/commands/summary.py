@@ -67,6 +67,9 @@ class Summary:
         for status, count in self.statuses.items():
             if status != Status.OK:
                 _log.info("  %d %s: %s", count, status, STATUS_MEANING[Status(status)])
+        if self.alleles and not self.ok:
+            reasons = ", ".join(f"{count} {status}" for status, count in self.statuses.items())
+            _log.warning("no allele has a score: %s", reasons)
         if self.known:
             _log.info("%d of these scores were in the cache", self.known)
         if self.passes:

@@ -20,6 +20,8 @@ from ntvep.windows import Span
 
 FEWEST = 20
 """With fewer scored background SNVs of a context its variants have no percentile."""
+_DRAWN = {"chrom": pl.String(), "pos": pl.Int64(), "ref": pl.String(), "alt": pl.String(),
+          "context": pl.String()}  # fmt: skip
 # Bases of a contig that are looked at together.
 _BLOCK = 1 << 20
 _PURINES = (0, 2)
@@ -84,7 +86,7 @@ def draw(
     rng = np.random.default_rng(seed)
     wanted = 3 * per_context
     limit = np.ones(256)
-    drawn = pl.DataFrame()
+    parts: list[pl.DataFrame] = []
     for order, chrom, begin, bases in _blocks(reference, regions):
         left, ref, right = bases[:-2], bases[1:-1], bases[2:]
         number = rng.random(len(ref))
@@ -103,8 +105,9 @@ def draw(
                 "right": right[place],
             }
         ).with_columns(chrom=pl.lit(chrom))
-        drawn = pl.concat([drawn, found]) if drawn.width else found
-        drawn = drawn.sort("trinucleotide", "number").with_columns(
+        drawn = pl.concat([*parts, found]).sort("trinucleotide", "number")
+        # Slices of a contig may overlap.
+        drawn = drawn.unique(("chrom", "place"), keep="first", maintain_order=True).with_columns(
             rank=pl.int_range(pl.len()).over("trinucleotide")
         )
         drawn = drawn.filter(pl.col("rank") < wanted)
@@ -112,8 +115,8 @@ def draw(
             "trinucleotide", "number"
         ).iter_rows():  # fmt: skip
             limit[full] = last
-        drawn = drawn.drop("rank")
-    return _dealt(drawn)
+        parts = [drawn.drop("rank")]
+    return _dealt(parts[0]) if parts else pl.DataFrame(schema=_DRAWN)
 
 
 def _blocks(
@@ -145,7 +148,7 @@ def _dealt(drawn: pl.DataFrame) -> pl.DataFrame:
             context=pl.Series(context_names(left, base, alt, right)),
         )
         .sort("order", "place")
-        .select("chrom", "pos", "ref", "alt", "context")
+        .select(*_DRAWN)
     )
 
 

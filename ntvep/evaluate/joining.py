@@ -78,12 +78,6 @@ class Joined:
     repeated_scores: int
 
     @property
-    def outcomes(self) -> Mapping[str, int]:
-        """Number of LABELS rows by outcome; they sum to all of them."""
-        counts = dict(self.labels["outcome"].value_counts().iter_rows())
-        return {outcome.value: counts.get(outcome.value, 0) for outcome in Outcome}
-
-    @property
     def features(self) -> tuple[str, ...]:
         """Names of the features in the table."""
         return tuple(self.table.columns[self.table.columns.index("label_alt") + 1 :])

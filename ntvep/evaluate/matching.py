@@ -24,14 +24,12 @@ class Matched:
 
     Attributes:
         table: rows that were kept, in order.
-        features: columns of numbers that were matched in bins.
         positives: how many there were with a match; each has exactly k negatives in its stratum.
         unmatched: positives left out, because their stratum has too few negatives.
         unused: negatives left out.
     """
 
     table: pl.DataFrame
-    features: tuple[str, ...]
     positives: int
     unmatched: int
     unused: int
@@ -75,7 +73,6 @@ def match_negatives(
     positives = int((table["label"] & is_kept).sum())
     return Matched(
         table.filter(is_kept),
-        tuple(bins),
         positives,
         int(table["label"].sum()) - positives,
         int((~table["label"]).sum()) - positives * negatives,

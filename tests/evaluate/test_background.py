@@ -87,6 +87,23 @@ def test_as_many_of_each_context_and_each_where_it_says():
     assert drawn.equals(drawn.sort("chrom", "pos"))
 
 
+def test_slices_that_overlap_give_no_place_twice():
+    class Slices(Genome):
+        def spans(self, chrom):
+            return (Span(0, 12_000), Span(8_000, 20_000))
+
+    overlapping = Slices({"a": SEQUENCE[:20_000]})
+    drawn = draw(overlapping, [("a", Span(0, 20_000))], 100, seed=1)
+    assert drawn.height > 8_000
+    assert drawn.select("chrom", "pos").is_unique().all()
+
+
+def test_nothing_to_draw_from_is_a_table_too():
+    drawn = draw(GENOME, [("x", Span(0, 100))], 25, seed=1)
+    assert drawn.columns == draw(GENOME, EVERYWHERE, 25, seed=1).columns
+    assert drawn.is_empty()
+
+
 def test_a_seed_gives_the_same_and_blocks_do_not_matter(monkeypatch):
     drawn = draw(GENOME, EVERYWHERE, 20, seed=1)
     assert_frame_equal(drawn, draw(GENOME, EVERYWHERE, 20, seed=1))
