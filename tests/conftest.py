@@ -1,5 +1,6 @@
 """What tests share: where the project's reference data lie, and small checkpoints."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -19,3 +20,12 @@ def shared() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip("no reference data beside this checkout")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _the_log_as_it_was():
+    """A command sets up the log of its process, which is that of the next test too."""
+    yield
+    log = logging.getLogger("ntvep")
+    log.handlers = []
+    log.setLevel(logging.NOTSET)

@@ -327,6 +327,17 @@ def test_scan_makes_every_snv_and_deletion(run):
     assert summary("snv.parquet")["passes"] == 2 * 6
 
 
+def test_regions_that_overlap_are_scanned_once(run):
+    regions = [word for region in ("chr2:5-6", "chr1:103-106", "chr1:101-104", "chr1:101-104")
+               for word in ("--region", region)]  # fmt: skip
+    asked = ("-r", "ref.fa", "-m", "toy", "--window-tokens", 9, "-o", "scan.vcf.gz")
+    done = run("scan", *regions, *asked, "--table", "scan.parquet", "--scores", "llr")
+    assert done.status == 0, done.err
+    assert Path("scan.vcf.gz.tbi").exists()
+    found = pl.read_parquet("scan.parquet").select("chrom", "pos").unique(maintain_order=True)
+    assert found.rows() == [*(("chr1", pos) for pos in range(101, 107)), ("chr2", 5), ("chr2", 6)]
+
+
 def test_scan_at_the_ends_and_over_n(run, tmp_path):
     (tmp_path / "ref.fa").write_text(">c\nACNGT" + "ACGTAC" * 20 + "\n")
     asked = ("-r", "ref.fa", "-m", "toy", "--window-tokens", 3, "-o", "scan.parquet", "--views", 1)
@@ -344,6 +355,8 @@ def test_scan_at_the_ends_and_over_n(run, tmp_path):
     ("region", "message"),
     [
         ("chr1", "expected CONTIG:FIRST-LAST"),
+        ("chr1:,-5", "expected CONTIG:FIRST-LAST"),
+        ("chr1:1-99999999999999", "has chr1:1-600"),
         ("chr1:10-5", "has chr1:1-600"),
         ("chr1:590-601", "has chr1:1-600"),
         ("chr1:0-5", "has chr1:1-600"),

@@ -179,6 +179,13 @@ def test_standard_input(run, files, monkeypatch):
     assert body((files / "stream.vcf").read_text()) == body((files / "file.vcf").read_text())
 
 
+def test_a_run_that_scores_nothing_says_so_even_when_quiet(run, files):
+    (files / "in.vcf").write_text(HEADER + COLUMNS + "\nchr7\t5\t.\tA\tC\t.\t.\t.\n")
+    done = score(run, "-q")
+    assert done.status == 0
+    assert "no allele has a score: 1 contig_not_in_reference" in done.err
+
+
 def test_chunks_and_batches_change_nothing(run, files, monkeypatch):
     score(run, output="whole.parquet")
     plans, plan = [], pipeline.plan

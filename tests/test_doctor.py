@@ -15,6 +15,7 @@ from ntvep.io import fasta
 from ntvep.windows import Span
 from tests.workflow.demo import DEMO, REFERENCE
 
+COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO\n")
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -75,6 +76,7 @@ def test_without_files_the_next_command_is_said(run, capsys):
         ("reference", ("-r", "no.fa"), "no.fa: no such reference file"),
         ("vcf", ("no.vcf",), "no.vcf: no such file"),
         ("vcf", ("shifted.vcf", "-r", REFERENCE), "wrong build?"),
+        ("vcf", ("few.vcf", "-r", REFERENCE), "on no contig of the reference (CM000684.2 beside"),
         ("labels", ("--labels", "shifted.vcf", "-r", REFERENCE), "wrong build?"),
         ("labels", ("--labels", "shifted.parquet", "-r", REFERENCE), "wrong build?"),
         ("labels", ("--labels", "other.parquet"), "expected Parquet with columns chrom, pos"),
@@ -87,6 +89,8 @@ def test_what_is_missing_or_of_another_assembly_fails(run, tmp_path, name, argum
         if not fields[0].startswith("#"):
             fields[1] = str(int(fields[1]) + 1)
     (tmp_path / "shifted.vcf").write_text("".join("\t".join(fields) for fields in lines))
+    few = ["##fileformat=VCFv4.2\n", "\t".join(COLUMNS), "CM000684.2\t20050000\t.\tA\tC\t.\t.\t.\n"]
+    (tmp_path / "few.vcf").write_text("".join(few))
     rows = [(f[0], int(f[1]), f[3], f[4]) for f in lines if not f[0].startswith("#")]
     table = pl.DataFrame(rows, ["chrom", "pos", "ref", "alt"], orient="row")
     table.write_parquet("shifted.parquet")

@@ -123,6 +123,21 @@ def test_how_it_is_computed_does_not_show(folder, whole, monkeypatch, options, c
             assert_same_print(one[key], other[key], key)
 
 
+@pytest.mark.parametrize("window", [1, 5, 9])
+def test_short_windows_have_the_same_bits_in_every_batch(folder, window) -> None:
+    """With so few rows the kernels of a CPU depend on how many there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        options = {"window_tokens": window, "max_allele_bases": window}
+        usual = score(folder, "usual.vcf", batch_size=None, **options)
+        for size in (1, 3):
+            assert score(folder, "other.vcf", batch_size=size, **options) == usual
+    finally:
+        torch.set_num_threads(threads)
+    assert any("NTVEP_LLR" in info for info in usual)
+
+
 def test_deterministic_on_a_cpu_is_what_is_usual(folder, whole, monkeypatch) -> None:
     # Set first, so that it is taken away again afterwards.
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")

@@ -323,12 +323,17 @@ def _alone(partial: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise OutputError(
-                f"{partial}: another ntvep fetch is writing it; wait until it has ended"
-            ) from error
+            raise _fetched_elsewhere(partial) from error
         except OSError:
             _log.info("%s: this file system has no locks; run one fetch at a time", partial.parent)
+        if not partial.exists() or not os.path.samestat(os.fstat(handle.fileno()), partial.stat()):
+            # The other one ended between our opening and our locking.
+            raise _fetched_elsewhere(partial)
         yield
+
+
+def _fetched_elsewhere(partial: Path) -> OutputError:
+    return OutputError(f"{partial}: another ntvep fetch is writing it; wait until it has ended")
 
 
 def _mark(partial: Path) -> Path:

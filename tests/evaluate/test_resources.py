@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -267,6 +268,12 @@ def test_two_at_once(site, tmp_path):
         download._alone(tmp_path / ".out.partial"),
         pytest.raises(OutputError, match="another ntvep fetch"),
     ):
+        fetch(site, tmp_path / "out")
+
+
+def test_another_fetch_that_ends_before_we_lock(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda handle, _: Path(handle.name).unlink())
+    with pytest.raises(OutputError, match="another ntvep fetch"):
         fetch(site, tmp_path / "out")
 
 

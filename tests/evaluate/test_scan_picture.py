@@ -84,3 +84,6 @@ def test_from_a_table_of_scores(tmp_path):
     assert "chr1:101-104, llr_marginal" in (tmp_path / "scan.svg").read_text()
     assert "--force" in str(CliRunner().invoke(app, command).exception)
     assert CliRunner().invoke(app, [*command, "--force"]).exit_code == 0
+    command[-1] = str(tmp_path / "scan.png")
+    assert "expected a name that ends in .svg" in str(CliRunner().invoke(app, command).exception)
+    assert not (tmp_path / "scan.png").exists()
