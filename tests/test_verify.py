@@ -76,6 +76,18 @@ def test_a_record_that_was_added_is_named(run, files):  # noqa: F811
     assert "a sampled record at chr2:390 has no NTVEP_STATUS for each ALT" in done.err
 
 
+def test_another_sequence_of_a_contig_is_said(run, files):  # noqa: F811
+    score(run)
+    assert "other sequences" not in run("verify", "out.vcf", "-r", "ref.fa", "-m", MODEL).err
+    lines = (files / "ref.fa").read_text().splitlines(keepends=True)
+    # The last base of chr2 is in no window.
+    lines[-1] = lines[-1][:-2] + {"A": "C"}.get(lines[-1][-2], "A") + "\n"
+    (files / "other.fa").write_text("".join(lines))
+    done = run("verify", "out.vcf", "-r", "other.fa", "-m", MODEL)
+    assert done.status == 0, done.err
+    assert "out.vcf: was scored with other sequences of chr2 than other.fa has" in done.err
+
+
 def test_another_precision_can_be_asked_for(run, monkeypatch):  # noqa: F811
     score(run)
     done = run("verify", "out.vcf", "-r", "ref.fa", "-m", MODEL, "--precision", "bf16")

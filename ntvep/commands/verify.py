@@ -11,9 +11,9 @@ import polars as pl
 from jaxtyping import Int64
 
 from ntvep.commands.inputs import CHUNK_RECORDS
-from ntvep.errors import ConfigError, InputError, ModelError, VerificationError
+from ntvep.errors import ConfigError, InputError, ModelError, VerificationError, some
 from ntvep.io import tables, vcf
-from ntvep.io.fasta import open_reference
+from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.vcf import text_status
 from ntvep.model.scorer import load_scorer
 from ntvep.pipeline import Setup, score_alleles
@@ -100,7 +100,9 @@ def verify(
             made.device,
             scorer.identity.device,
         )
-    setup = Setup(open_reference(reference), scorer.model, scorer.vocabulary, settings)
+    genome = open_reference(reference)
+    _compare_contigs(genome, provenance, source)
+    setup = Setup(genome, scorer.model, scorer.vocabulary, settings)
     alleles = stored.select([column.name for column in ALLELES])
     readable = pl.Series("status", map(text_status, stored["ref"], stored["alt"]), STATUS_DTYPE)
     fresh = score_alleles(alleles.with_columns(readable), setup).scores
@@ -113,6 +115,25 @@ def verify(
             f"{tolerance:g}. Is the reference the one of the output ({provenance.reference})?"
         )
     return found
+
+
+def _compare_contigs(genome: FastaReference, provenance: Provenance, source: Path) -> None:
+    """Warn of contigs that are not those which were scored: a sample need not meet the change."""
+    scored = provenance.contigs
+    used = [
+        contig
+        for contig, records in genome.records.items()
+        if any(record.name in scored for record in records)
+    ]
+    found = genome.md5(used)
+    if others := [name for name, md5 in scored.items() if found.get(name) != md5]:
+        _log.warning(
+            "%s: was scored with other sequences of %s than %s has; what is not in this sample may "
+            "come out differently",
+            source,
+            some(others, 3),
+            genome.path.name,
+        )
 
 
 def _compared(
