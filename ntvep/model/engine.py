@@ -86,10 +86,7 @@ class Engine:
                 try:
                     parts.append(self._run(questions, order, begin, stop, size))
                 except RuntimeError as error:
-                    # Apple's GPUs have no error of their own for it.
-                    if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(
-                        error
-                    ):
+                    if not _is_out_of_memory(error):
                         raise
                     if size == 1 or self.deterministic:
                         raise self._too_large(size, int(order.lengths[begin])) from error
@@ -320,6 +317,11 @@ class _Order:
         kinds = self.lengths * 2 + self.rows_only
         ends = np.flatnonzero(np.diff(kinds, append=-1)) + 1
         yield from pairwise((0, *ends.tolist()))
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    # Apple's GPUs have no error of their own for it.
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
 
 
 def _wide(x: Float[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:

@@ -224,7 +224,12 @@ def test_batches_of_any_size_answer_the_same(kind):
         )
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError(), RuntimeError("MPS backend out of memory (MPS allocated: 18 GB)")],
+    ids=["cuda", "mps"],
+)
+def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(monkeypatch, error):
     checkpoint, model = read_checkpoint(ROOT / "tests" / "golden" / "v2")
     vocabulary = tokens.vocabulary(checkpoint.tokens)
     rng = np.random.default_rng(2)
@@ -238,7 +243,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(monkeypatch):
     def small_memory(self, batch, layer=None):
         tried.append(len(batch))
         if len(batch) > 2:
-            raise torch.OutOfMemoryError
+            raise error
         return forward(self, batch, layer)
 
     monkeypatch.setattr(type(model), "forward", small_memory)
@@ -252,7 +257,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(monkeypatch):
         fixed.answer(asked)
 
     def no_memory(*_):
-        raise torch.OutOfMemoryError
+        raise error
 
     monkeypatch.setattr(type(model), "forward", no_memory)
     with pytest.raises(ConfigError, match="a batch of 1 x 11 tokens: take fewer --window-tokens"):
