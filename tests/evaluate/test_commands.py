@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -123,3 +124,17 @@ def test_options_arrive(calls, typed, arguments, options):
     done = CliRunner().invoke(app, typed.split())
     assert done.exit_code == 0, done.output
     assert calls == [(arguments, options)]
+
+
+def test_nan_among_features_says_nothing(tmp_path, monkeypatch):
+    """It would be the largest of all numbers, and a positive would be matched to the commonest."""
+    monkeypatch.chdir(tmp_path)
+    pl.DataFrame(
+        {
+            "chrom": ["1"] * 3, "pos": [5, 6, 7], "ref": ["A"] * 3, "alt": ["C"] * 3,
+            "label": ["1", "0", "0"], "AF": [float("nan"), 0.45, None],
+        }
+    ).write_parquet("in.parquet")  # fmt: skip
+    where = TableColumns(features=["AF"])
+    labels.label_table(Path("in.parquet"), Path("out.parquet"), where, command="")
+    assert pl.read_parquet("out.parquet")["AF"].to_list() == [None, 0.45, None]

@@ -247,6 +247,15 @@ def test_a_tar_that_leads_out_of_its_folder_is_refused(site, tmp_path):
     assert left_in(tmp_path) == []
 
 
+def test_a_python_that_cannot_unpack_safely(site, tmp_path, monkeypatch):
+    """As 3.11.2 of Debian 12."""
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    site.files["t.tar"] = b""
+    with pytest.raises(ResourceError, match=r"use 3\.11\.4 or later, or unpack .*partial"):
+        download.fetch(site.url("t.tar"), tmp_path / "t", unpack=True)
+    assert not (tmp_path / "t").exists()
+
+
 def test_what_is_there_already(site, tmp_path):
     """A file that someone else put there is taken if its checksum is right, and never replaced."""
     (tmp_path / "out").write_bytes(CONTENT)

@@ -9,7 +9,7 @@ from packaging.specifiers import SpecifierSet
 from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ConfigError, ModelError
-from ntvep.model.device import PRECISIONS, resolve_precision
+from ntvep.model.device import PRECISIONS, be_deterministic, resolve_precision
 from ntvep.model.load import read_checkpoint
 from ntvep.model.reference import compare, refuse_wrong_transformers
 from ntvep.model.scorer import load_scorer
@@ -157,6 +157,14 @@ def test_a_device_that_is_not_there(folder):
         pytest.skip("this machine has a CUDA device")
     with pytest.raises(ConfigError, match="--device cuda: no such device here"):
         load_scorer(str(folder), device="cuda")
+
+
+def test_deterministic_comes_before_the_first_use_of_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
+    with pytest.raises(ConfigError, match="CUBLAS_WORKSPACE_CONFIG=:4096:8 in its environment"):
+        be_deterministic()
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.1), ("fp16", 0.0125)])

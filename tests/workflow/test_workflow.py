@@ -100,10 +100,12 @@ def test_settings_reach_the_command(small):
         ("chunk=3", "Additional properties are not allowed ('chunk' was unexpected)"),
         ("views=3", "3 is not one of [1, 2, 12]"),
         ("chunks=0", "0 is less than the minimum of 1"),
+        ("scores=l1,l2", "has no llr, which background and compare need"),
     ],
 )
 def test_a_wrong_configuration_is_refused(small, setting, message):
     given = ["vcf=small.vcf", f"reference={REFERENCE}", "model=demo", "results=wrong", setting]
+    given.append("background={}")
     done = snakemake(small, "--dry-run", "--config", *given, check=False)
     assert done.returncode != 0
     assert message in done.stderr + done.stdout
