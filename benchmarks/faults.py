@@ -78,7 +78,7 @@ def scoring_faults(folder: Path, kills: int, rng: random.Random) -> Iterator[tup
         scoring.remove_outputs()
         shutil.rmtree(folder / "cache")
         (folder / "passes").unlink()
-        killed += with_cache.killed_at(rng.randrange(sum(plans))).status < 0
+        killed += with_cache.stopped_at(rng.randrange(sum(plans))).status < 0
         lost.append(with_cache.lost_passes())
         assert with_cache.run().status == 0
         equal += scoring.same(cached)

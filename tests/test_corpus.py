@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import signal
 import sys
 
 import pytest
@@ -14,6 +15,8 @@ from tests.conftest import ROOT
 MODEL = str(ROOT / "tests" / "golden" / "v2")
 SCORER = load_scorer(MODEL, device="cpu")
 PARTS = 4
+# Longest that one command may take for one file.
+SECONDS = 10
 
 
 def bodies(data):
@@ -21,6 +24,10 @@ def bodies(data):
     lines = [line for line in data.splitlines(keepends=True) if not line.startswith(b"#")]
     fields = [line.rstrip(b"\r\n").split(b"\t") for line in lines]
     return [f[:7] + f[8:] for f in fields], [f[7] for f in fields]
+
+
+def hangs(number, frame):
+    raise AssertionError(f"a file took more than {SECONDS} s")
 
 
 @pytest.mark.slow
@@ -54,11 +61,15 @@ def test_every_file_passes_through_or_is_refused_whole(shared, tmp_path, monkeyp
         given = [command, str(corpus / name), "-r", str(reference), "-o", str(output)]
         monkeypatch.setattr(sys, "argv", ["ntvep", *given, *limits, *options])
         logging.getLogger("ntvep").handlers = []
+        # What hangs is ended, and fails the test.
+        signal.alarm(SECONDS)
         with pytest.raises(SystemExit) as left:
             cli.main()
+        signal.alarm(0)
         # Log lines begin with their time; the error does not.
         return left.value.code, capsys.readouterr().err.partition("ntvep: error:")[1:]
 
+    signal.signal(signal.SIGALRM, hangs)
     refused = 0
     for name in files:
         output, listed = tmp_path / "out.vcf", tmp_path / "out.tsv"

@@ -110,18 +110,18 @@ class Scoring:
             _, said = process.communicate()
         return Ended(process.returncode, said)
 
-    def killed_at(self, passes: int) -> Ended:
-        """Kill a run of :data:`COUNTING` once it has run so many passes."""
+    def stopped_at(self, passes: int, how: signal.Signals = signal.SIGKILL) -> Ended:
+        """Send a signal to a run of :data:`COUNTING` once it has run so many passes."""
         log = self.folder / "passes"
         with self.start() as process:
             while process.poll() is None and not (log.exists() and log.stat().st_size >= passes):
                 time.sleep(0.001)
-            process.kill()
+            process.send_signal(how)
             _, said = process.communicate()
         return Ended(process.returncode, said)
 
     def lost_passes(self) -> list[int]:
-        """Passes that a killed run of :data:`COUNTING` ran for nothing, plan by plan.
+        """Passes that a stopped run of :data:`COUNTING` ran for nothing, plan by plan.
 
         Those behind the plans whose scores are in ``cache``.
         """

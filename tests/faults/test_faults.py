@@ -3,6 +3,7 @@
 ``benchmarks/faults.py`` does the same 20 times, and with the whole workflow.
 """
 
+import json
 import os
 import random
 import signal
@@ -10,12 +11,13 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from ntvep.commands.chunks import gather, split
 from ntvep.commands.score import Options, score_file
 from ntvep.errors import InputError, OutputError
-from tests.faults.scoring import LITTLE_MEMORY, OUTPUTS, READ_ONLY, Scoring, from_tomorrow
+from tests.faults.scoring import COUNTING, LITTLE_MEMORY, OUTPUTS, READ_ONLY, Scoring, from_tomorrow
 from tests.workflow.demo import REFERENCE
 
 SUMMARY = "out.vcf.gz.summary.json"
@@ -36,6 +38,29 @@ def scoring(tmp_path, monkeypatch):
     scoring = Scoring(tmp_path)
     scoring.prepare(30)
     return scoring
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_leaves_all_that_it_knows_in_the_cache(scoring, how):
+    """By Ctrl-C, or by a scheduler: plans that were done are kept, and no output is there."""
+    scoring.prepare(150)
+    options = (*scoring.options, "--cache", "cache", "--batch-size", "8")
+    counting = replace(scoring, options=options, program=COUNTING)
+    # In the second plan: the first has 64 records.
+    ended = counting.stopped_at(400, how)
+    assert ended.status == 128 + how
+    assert "ntvep: interrupted; no output was written" in ended.said
+    assert "Traceback" not in ended.said
+    assert scoring.left() == {"cache", "passes"}
+    finished = (scoring.folder / "passes").read_text().count("\n")
+    kept = [pl.read_parquet(shard) for shard in (scoring.folder / "cache").rglob("*.parquet")]
+    assert len(kept) == finished >= 1
+    assert not list((scoring.folder / "cache").rglob(".*"))
+    # What is done again is the plan that was cut, and none that was finished.
+    assert counting.run().status == 0
+    summary = json.loads((scoring.folder / SUMMARY).read_text())
+    assert summary["known"] == sum(shard.height for shard in kept) < summary["ok"]
 
 
 @pytest.mark.slow
