@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ntvep.model.scorer import Scorer
+from ntvep.models.loaded import LoadedModel
 from ntvep.passes import Answers, Questions
 from ntvep.provenance import ModelIdentity
 from ntvep.tokens import ANY_VOCABULARY
@@ -41,10 +41,10 @@ class Null:
         )
 
 
-def null_scorer(dim: int = 8) -> Scorer:
+def null_scorer(dim: int = 8) -> LoadedModel:
     """It, in the place of a model of the published size."""
     identity = ModelIdentity("null", None, "0" * 64, "0" * 64, "fp32", "cpu")
-    return Scorer(Null(dim), ANY_VOCABULARY, identity, 1_000, None, "none")
+    return LoadedModel(Null(dim), ANY_VOCABULARY, identity, 1_000, None, "none")
 
 
 def run(*arguments: str) -> None:

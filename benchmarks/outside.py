@@ -23,7 +23,7 @@ TIMED = """
 import atexit, time
 from pathlib import Path
 from ntvep.cli import main
-from ntvep.model.nt import Head, NucleotideTransformer
+from ntvep.models.nt import Head, NucleotideTransformer
 spent = []
 def timed(function):
     def run(*given):

@@ -18,7 +18,7 @@ from benchmarks.null import Null
 from ntvep import dna
 from ntvep.io import vcf
 from ntvep.io.fasta import FastaReference, open_reference
-from ntvep.pipeline import Setup, score_alleles
+from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.schema import ALLELES, SCORE_NAMES, Status
 from ntvep.settings import Settings
 from ntvep.tokens import ANY_VOCABULARY
@@ -49,7 +49,7 @@ def count(
 ) -> tuple[float, float]:
     """Passes per scored allele, and how many the same would take unshared."""
     settings = Settings(scores=names, views=views)
-    scored = score_alleles(alleles, Setup(reference, Null(), ANY_VOCABULARY, settings))
+    scored = score_alleles(alleles, ScoringContext(reference, Null(), ANY_VOCABULARY, settings))
     ok = scored.scores.filter(pl.col("status") == Status.OK)
     substitutions = (ok["ref"].str.len_bytes() == ok["alt"].str.len_bytes()).sum()
     masked = substitutions + 2 * (ok.height - substitutions)

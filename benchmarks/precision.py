@@ -24,11 +24,11 @@ from torch import Tensor
 from benchmarks import checkpoints
 from benchmarks.passes import SLICE, snvs
 from ntvep.io.fasta import open_reference
-from ntvep.model.engine import Engine
-from ntvep.model.hub import locate
-from ntvep.model.load import read_checkpoint
-from ntvep.model.nt import NucleotideTransformer, Product
-from ntvep.pipeline import Setup, score_alleles
+from ntvep.models.engine import Engine
+from ntvep.models.hub import locate
+from ntvep.models.load import read_checkpoint
+from ntvep.models.nt import NucleotideTransformer, Product
+from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.schema import SCORE_NAMES
 from ntvep.settings import Settings
 from ntvep.tokens import vocabulary
@@ -75,7 +75,9 @@ def main() -> None:
     settings = Settings(window_tokens=given.window_tokens, max_tokens=1000, views=1)
 
     def scores(made: NucleotideTransformer) -> pl.DataFrame:
-        return score_alleles(alleles, Setup(chr22, Engine(made, names), names, settings)).scores
+        return score_alleles(
+            alleles, ScoringContext(chr22, Engine(made, names), names, settings)
+        ).scores
 
     ways: dict[str, Callable[[NucleotideTransformer], NucleotideTransformer]] = {
         "fp32": lambda m: m,

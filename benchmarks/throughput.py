@@ -31,12 +31,12 @@ from benchmarks import checkpoints
 from benchmarks.passes import FIRST, SLICE, clinvar, snvs
 from ntvep.alleles import Prepared, Reference, preparer
 from ntvep.io.fasta import open_reference
-from ntvep.model.device import be_deterministic
-from ntvep.model.engine import Engine
-from ntvep.model.reference import load_reference
-from ntvep.model.scorer import load_scorer
+from ntvep.models.device import be_deterministic
+from ntvep.models.engine import Engine
+from ntvep.models.loaded import load_scorer
+from ntvep.models.second_opinion import load_reference
 from ntvep.passes import TokenPair
-from ntvep.pipeline import Setup, score_alleles
+from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.schema import SCORE_NAMES, Status
 from ntvep.settings import Settings
 from ntvep.tokens import Vocabulary
@@ -238,7 +238,7 @@ def main() -> None:
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for name, alleles, reference, names, window, count in lists:
         settings = Settings(scores=names, window_tokens=window, max_tokens=1000, views=1)
-        setup = Setup(reference, scorer.model, scorer.vocabulary, settings)
+        setup = ScoringContext(reference, scorer.model, scorer.vocabulary, settings)
         table = alleles.head(count)
         found = score_alleles(table, setup)
         scored = found.scores.filter(pl.col("status") == Status.OK)
@@ -266,7 +266,7 @@ def main() -> None:
 
 
 def _runs(
-    table: pl.DataFrame, setup: Setup, theirs: torch.nn.Module, longest: int
+    table: pl.DataFrame, setup: ScoringContext, theirs: torch.nn.Module, longest: int
 ) -> dict[str, Callable[[], object]]:
     """Ours, the same with --deterministic, (b) and (a), each from alleles to scores."""
     fixed = replace(setup, model=replace(setup.model, deterministic=True))
@@ -291,7 +291,7 @@ def _runs(
 
 
 def _on_cuda(
-    shape: checkpoints.Shape, setup: Setup, table: pl.DataFrame, passes: int, tokens: int
+    shape: checkpoints.Shape, setup: ScoringContext, table: pl.DataFrame, passes: int, tokens: int
 ) -> None:
     """Print the share of the matmul peak that our run reaches, its idle share and its memory."""
     dtype = setup.model.model.blocks[0].qkv.weight.dtype

@@ -144,7 +144,7 @@ class LanguageModel(Protocol):
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnswerIndex:
     """Answers that pairs asked for: one line for each changed token of each pair.
 
     Attributes:
@@ -173,12 +173,12 @@ class Plan:
     """
 
     questions: Questions
-    masked_ref: Asked
-    masked_alt: Asked
-    unmasked_ref: Asked
-    unmasked_alt: Asked
-    hidden_ref: Asked
-    hidden_alt: Asked
+    masked_ref: AnswerIndex
+    masked_alt: AnswerIndex
+    unmasked_ref: AnswerIndex
+    unmasked_alt: AnswerIndex
+    hidden_ref: AnswerIndex
+    hidden_alt: AnswerIndex
     bases: Int64[np.ndarray, "pair"]
     entropy: Int64[np.ndarray, "pair"]
     ref_whole: Int64[np.ndarray, "pair"]
@@ -374,7 +374,7 @@ def plan(pairs: Sequence[TokenPair], scores: Sequence[str], vocabulary: Vocabula
     )
     borders = np.cumsum([0, *(len(some.pair) for some in lines)]).tolist()
     asked = [
-        Asked(some.pair, np.arange(begin, end))
+        AnswerIndex(some.pair, np.arange(begin, end))
         for some, (begin, end) in zip(lines, pairwise(borders), strict=True)
     ]
     entropy, (of_entropy,) = _numbered(entropy_row)
@@ -400,8 +400,8 @@ def plan(pairs: Sequence[TokenPair], scores: Sequence[str], vocabulary: Vocabula
         masked_alt=asked[1],
         unmasked_ref=asked[2],
         unmasked_alt=asked[3],
-        hidden_ref=Asked(hidden_lines[0].pair, of_hidden[0]),
-        hidden_alt=Asked(hidden_lines[1].pair, of_hidden[1]),
+        hidden_ref=AnswerIndex(hidden_lines[0].pair, of_hidden[0]),
+        hidden_alt=AnswerIndex(hidden_lines[1].pair, of_hidden[1]),
         bases=by_pair(ask_bases, of_bases),
         entropy=by_pair(ask_entropy, of_entropy),
         ref_whole=by_pair(ask_whole, of_whole[0]),

@@ -12,8 +12,8 @@ from jaxtyping import Float64
 from ntvep import dna, scoring
 from ntvep.alleles import Prepared, Reference, preparer
 from ntvep.contigs import canonical
-from ntvep.overlap import ahead, behind
 from ntvep.passes import Answers, LanguageModel, Plan, TokenPair, plan
+from ntvep.prefetch import ahead, behind
 from ntvep.schema import (
     ALLELES,
     FRAMESHIFTED,
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 @runtime_checkable
-class Known(Protocol):
+class KnownScores(Protocol):
     """Scores that have been computed before, as the pipeline sees them."""
 
     def find(self, keys: pl.DataFrame) -> pl.DataFrame:
@@ -68,7 +68,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Setup:
+class ScoringContext:
     """All that turns ALLELES into SCORES.
 
     Attributes:
@@ -83,11 +83,11 @@ class Setup:
     model: LanguageModel | None
     vocabulary: Vocabulary
     settings: Settings
-    known: Known | None = None
+    known: KnownScores | None = None
 
 
 @dataclass(frozen=True)
-class _Work:
+class PreparedChunk:
     """A chunk of alleles, ready for the model.
 
     Attributes:
@@ -126,7 +126,7 @@ def resolve(alleles: pl.DataFrame, reference: Reference, settings: Settings) -> 
     return _with_statuses(alleles, statuses)
 
 
-def score_alleles(alleles: pl.DataFrame, setup: Setup) -> Scored:
+def score_alleles(alleles: pl.DataFrame, setup: ScoringContext) -> Scored:
     """Score alleles: each comes back once, in its row, with scores or a status that says why not.
 
     Args:
@@ -150,7 +150,7 @@ def score_alleles(alleles: pl.DataFrame, setup: Setup) -> Scored:
 
 def score_stream(
     chunks: Iterable[tuple[T, pl.DataFrame]],
-    setup: Setup,
+    setup: ScoringContext,
     use: Callable[[T, Scored], None],
     on_progress: Callable[[T, float], None] = lambda *_: None,
 ) -> None:
@@ -164,7 +164,7 @@ def score_stream(
     """
     prepare = preparer(setup.reference, setup.vocabulary, setup.settings)
 
-    def finish(done: tuple[T, _Work, Answers | None]) -> None:
+    def finish(done: tuple[T, PreparedChunk, Answers | None]) -> None:
         name, work, answers = done
         use(name, _finished(work, answers, setup))
 
@@ -210,8 +210,8 @@ def _with_statuses(alleles: pl.DataFrame, statuses: Sequence[Status]) -> pl.Data
 def _work(
     alleles: pl.DataFrame,
     prepare: Callable[[str, int, str, str], Status | Prepared],
-    setup: Setup,
-) -> _Work:
+    setup: ScoringContext,
+) -> PreparedChunk:
     """All of a chunk that needs no model: statuses, known scores, tokens and the plan of passes."""
     statuses, prepared = _resolved(alleles, prepare)
     keys = found = pl.DataFrame(schema={"row": pl.UInt32()})
@@ -226,7 +226,7 @@ def _work(
         novel = []
     pairs = [pair for row in novel for pair in prepared[row].pairs if pair is not None]
     planned = plan(pairs, setup.settings.scores, setup.vocabulary) if pairs else None
-    return _Work(alleles, statuses, prepared, keys, found, novel, pairs, planned)
+    return PreparedChunk(alleles, statuses, prepared, keys, found, novel, pairs, planned)
 
 
 def _keys(chrom: pl.Series, prepared: Mapping[int, Prepared]) -> pl.DataFrame:
@@ -244,7 +244,7 @@ def _keys(chrom: pl.Series, prepared: Mapping[int, Prepared]) -> pl.DataFrame:
     )
 
 
-def _finished(work: _Work, answers: Answers | None, setup: Setup) -> Scored:
+def _finished(work: PreparedChunk, answers: Answers | None, setup: ScoringContext) -> Scored:
     """SCORES of a chunk, once the model has answered."""
     settings, statuses, passes = setup.settings, list(work.statuses), 0
     parts = [_no_scores(settings), work.found]
@@ -280,7 +280,7 @@ def _no_scores(settings: Settings) -> pl.DataFrame:
 
 
 def _over_views(
-    work: _Work, by_pair: Mapping[str, Float64[np.ndarray, "pair"]], settings: Settings
+    work: PreparedChunk, by_pair: Mapping[str, Float64[np.ndarray, "pair"]], settings: Settings
 ) -> tuple[pl.DataFrame, list[int]]:
     """Scores of the novel alleles by row, averaged over views, and the rows where NaN came out."""
     rows = np.array(work.novel, np.uint32)

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from ntvep.passes import Answers, Asked, Plan, TokenPair
+from ntvep.passes import AnswerIndex, Answers, Plan, TokenPair
 
 
 def summed(
-    log_probs: Float32[np.ndarray, "query"], asked: Asked, pairs: int
+    log_probs: Float32[np.ndarray, "query"], asked: AnswerIndex, pairs: int
 ) -> Float64[np.ndarray, "pair"]:
     """Sum over each pair's changed tokens of log P(token), nats. A pair that asked none gets 0."""
     sums = np.bincount(asked.pair, weights=log_probs[asked.place], minlength=pairs)
@@ -22,7 +22,7 @@ def summed(
 
 
 def llr(
-    log_probs: Float32[np.ndarray, "query"], alt: Asked, ref: Asked, pairs: int
+    log_probs: Float32[np.ndarray, "query"], alt: AnswerIndex, ref: AnswerIndex, pairs: int
 ) -> Float64[np.ndarray, "pair"]:
     """Log P(ALT tokens) - log P(REF tokens), nats; negative = ALT less likely than REF.
 
@@ -52,7 +52,7 @@ def llr_marginal(
 
 
 def mean_rows(
-    hidden: Float64[np.ndarray, "query dim"], asked: Asked, pairs: int
+    hidden: Float64[np.ndarray, "query dim"], asked: AnswerIndex, pairs: int
 ) -> Float64[np.ndarray, "pair dim"]:
     """Mean of each pair's hidden states. The lines of ``asked`` are in the order of the pairs."""
     first = np.searchsorted(asked.pair, np.arange(pairs))

@@ -27,8 +27,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ntvep.model.load import published_keys, read_checkpoint
-from ntvep.model.nt import Architecture, Block, NucleotideTransformer
+from ntvep.models.load import published_keys, read_checkpoint
+from ntvep.models.nt import Architecture, Block, NucleotideTransformer
 
 ROOT = Path(__file__).resolve().parents[1]
 SLICE = ROOT / "ntvep" / "demo" / "chr22_20012478_20215143.grch38.fa.gz"

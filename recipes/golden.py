@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import save_file
 
 from ntvep import tokens
-from ntvep.model.load import published_keys, read_checkpoint
-from ntvep.model.nt import Architecture, NucleotideTransformer
-from ntvep.model.reference import load_reference
+from ntvep.models.load import published_keys, read_checkpoint
+from ntvep.models.nt import Architecture, NucleotideTransformer
+from ntvep.models.second_opinion import load_reference
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "golden"
 SIX_MERS = ["".join("ATCG"[i // 4**j % 4] for j in range(5, -1, -1)) for i in range(4096)]

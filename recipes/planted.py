@@ -37,7 +37,7 @@ from demo_model import (
 from torch import nn
 from torch.nn.utils import parametrize
 
-from ntvep.model.nt import NucleotideTransformer
+from ntvep.models.nt import NucleotideTransformer
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "planted"
 

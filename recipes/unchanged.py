@@ -32,7 +32,7 @@ def variants(folder: Path) -> Path:
 
 
 def main(folder: Path) -> None:
-    """Score with every model and number of views; the demo's scores of two views also as a cache."""
+    """Score with every model and number of views; the demo also into a cache."""
     folder.mkdir(exist_ok=True)
     source = variants(folder)
     shutil.rmtree(folder / "cache", ignore_errors=True)

@@ -5,10 +5,10 @@ import pytest
 
 from benchmarks.null import Null
 from benchmarks.throughput import prepared_pairs, unshared
-from ntvep.model.engine import Engine
-from ntvep.model.load import read_checkpoint
-from ntvep.model.reference import load_reference
-from ntvep.pipeline import Setup, score_alleles
+from ntvep.models.engine import Engine
+from ntvep.models.load import read_checkpoint
+from ntvep.models.second_opinion import load_reference
+from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.schema import SCORE_NAMES
 from ntvep.settings import Settings
 from ntvep.tokens import vocabulary
@@ -31,7 +31,7 @@ def test_other_ways_give_our_scores(kind, length):
     checkpoint, model = read_checkpoint(folder)
     names = vocabulary(checkpoint.tokens)
     settings = Settings(window_tokens=13, max_tokens=40, views=1, max_allele_bases=9)
-    setup = Setup(Genome({"c": SEQUENCE}), Engine(model, names), names, settings)
+    setup = ScoringContext(Genome({"c": SEQUENCE}), Engine(model, names), names, settings)
     ours = score_alleles(alleles(*ROWS), setup).scores
     pairs = prepared_pairs(alleles(*ROWS), setup.reference, names, settings)
     theirs = unshared(pairs, SCORE_NAMES, load_reference(folder), names, 4, length)
@@ -49,7 +49,7 @@ def test_the_null_model_counts_passes():
     model = Null()
     settings = Settings(window_tokens=13, max_tokens=40, views=1, max_allele_bases=9)
     found = score_alleles(
-        alleles(*ROWS), Setup(Genome({"c": SEQUENCE}), model, VOCABULARY, settings)
+        alleles(*ROWS), ScoringContext(Genome({"c": SEQUENCE}), model, VOCABULARY, settings)
     )
     assert found.passes == model.passes_run > 0
     assert set(found.scores["status"]) == {"ok"}

@@ -17,8 +17,8 @@ from ntvep import cli, dna, pipeline
 from ntvep.commands import score as score_command
 from ntvep.io import cache as known_scores
 from ntvep.io.cache import Identity, ScoreCache
-from ntvep.model.scorer import Scorer
-from ntvep.pipeline import Setup, score_alleles
+from ntvep.models.loaded import LoadedModel
+from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.provenance import ModelIdentity
 from ntvep.schema import KNOWN_KEY
 from ntvep.settings import Settings
@@ -45,7 +45,7 @@ def some_alleles(places=range(100, 400, 7), chrom="chr1"):
 
 def setup(folder, model, settings=SETTINGS, genome=GENOME, fingerprint="f" * 16):
     known = ScoreCache(folder, Identity(fingerprint, MODEL, settings))
-    return Setup(genome, model, VOCABULARY, settings, known)
+    return ScoringContext(genome, model, VOCABULARY, settings, known)
 
 
 def test_known_scores_are_read_and_equal(tmp_path):
@@ -57,7 +57,7 @@ def test_known_scores_are_read_and_equal(tmp_path):
     assert (again.known, again.passes) == (table.height, 0)
     assert_frame_equal(again.scores, first.scores, check_exact=True)
     # Without a cache the same numbers; without a model too.
-    fresh = score_alleles(table, Setup(GENOME, toy(), VOCABULARY, SETTINGS))
+    fresh = score_alleles(table, ScoringContext(GENOME, toy(), VOCABULARY, SETTINGS))
     assert_frame_equal(fresh.scores, first.scores, check_exact=True)
     alone = score_alleles(table, setup(tmp_path, None))
     assert_frame_equal(alone.scores, first.scores, check_exact=True)
@@ -68,11 +68,11 @@ def test_only_novel_alleles_are_run(tmp_path):
     model, both = toy(), some_alleles(range(100, 300, 7))
     found = score_alleles(both, setup(tmp_path, model))
     novel = score_alleles(
-        some_alleles(range(205, 300, 7)), Setup(GENOME, toy(), VOCABULARY, SETTINGS)
+        some_alleles(range(205, 300, 7)), ScoringContext(GENOME, toy(), VOCABULARY, SETTINGS)
     )
     assert found.known == len(range(100, 200, 7)) + 4
     assert 0 < found.passes <= novel.passes
-    fresh = score_alleles(both, Setup(GENOME, toy(), VOCABULARY, SETTINGS))
+    fresh = score_alleles(both, ScoringContext(GENOME, toy(), VOCABULARY, SETTINGS))
     assert_frame_equal(found.scores, fresh.scores, check_exact=True)
 
 
@@ -145,7 +145,7 @@ def test_a_run_that_dies_repeats_no_finished_plan(tmp_path, monkeypatch):
         score_alleles(table, setup(tmp_path, Dying(model.log_probs, model.embeddings)))
     again = score_alleles(table, setup(tmp_path, toy()))
     assert again.known == 20
-    whole = score_alleles(table, Setup(GENOME, toy(), VOCABULARY, SETTINGS))
+    whole = score_alleles(table, ScoringContext(GENOME, toy(), VOCABULARY, SETTINGS))
     assert_frame_equal(again.scores, whole.scores, check_exact=True)
 
 
@@ -234,7 +234,7 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         score_command,
         "load_scorer",
-        lambda _, **options: Scorer(toy(), VOCABULARY, MODEL, 20, None, "none"),
+        lambda _, **options: LoadedModel(toy(), VOCABULARY, MODEL, 20, None, "none"),
     )
 
     def call(*arguments):

@@ -9,7 +9,7 @@ import pytest
 
 from ntvep import cli
 from ntvep.commands import score
-from ntvep.model.scorer import load_scorer
+from ntvep.models.loaded import load_scorer
 from tests.conftest import ROOT
 
 MODEL = str(ROOT / "tests" / "golden" / "v2")

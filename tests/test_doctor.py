@@ -163,7 +163,7 @@ def test_a_model_too_large_for_the_memory(run, monkeypatch):
 
 
 def test_a_broken_torch_is_a_finding(run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ntvep.model.device", None)
+    monkeypatch.setitem(sys.modules, "ntvep.models.device", None)
     status, checks = run()
     assert status == 1
     assert checks["device"][0][0] == "FAIL"

@@ -10,8 +10,8 @@ import pytest
 
 from ntvep import dna, scoring, tokens, windows
 from ntvep.alleles import token_pair
-from ntvep.model.engine import Engine
-from ntvep.model.load import read_checkpoint
+from ntvep.models.engine import Engine
+from ntvep.models.load import read_checkpoint
 from ntvep.passes import plan
 from ntvep.schema import SCORE_NAMES
 

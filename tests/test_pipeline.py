@@ -8,7 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from ntvep import pipeline
-from ntvep.pipeline import Setup, resolve, score_alleles
+from ntvep.pipeline import ScoringContext, resolve, score_alleles
 from ntvep.schema import SCORE_NAMES
 from ntvep.settings import Settings
 from tests.toy import VOCABULARY, Genome, Unigram, alleles, unigram
@@ -19,7 +19,7 @@ GENOME = Genome({"c": "AAAAAACCCCCCACGTACGGGGGGTTTTTT"})
 
 
 def run(table, model, settings=SETTINGS, genome=GENOME):
-    return score_alleles(table, Setup(genome, model, VOCABULARY, settings))
+    return score_alleles(table, ScoringContext(genome, model, VOCABULARY, settings))
 
 
 def row(scored, number=0):

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from ntvep import tokens
-from ntvep.model.engine import Engine
-from ntvep.model.load import read_checkpoint
-from ntvep.model.reference import load_reference, load_tokenizer
-from ntvep.pipeline import Setup, score_alleles
+from ntvep.models.engine import Engine
+from ntvep.models.load import read_checkpoint
+from ntvep.models.second_opinion import load_reference, load_tokenizer
+from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.settings import Settings
 from tests.conftest import ROOT
 from tests.slow_twin import Twin
@@ -139,7 +139,7 @@ def test_fast_path_equals_the_slow_twin(folder, whose, tolerance, views, n, laye
     )
     vocabulary = tokens.vocabulary(checkpoint.tokens)
     engine = Engine(ours, vocabulary, layer=layer, pool_cls=pool == "mean_cls", batch_size=16)
-    setup = Setup(Genome(genome), engine, vocabulary, settings)
+    setup = ScoringContext(Genome(genome), engine, vocabulary, settings)
     found = score_alleles(alleles(*rows), setup).scores
     statuses = set()
     for row, fast in zip(rows, found.iter_rows(named=True), strict=True):

@@ -35,7 +35,7 @@ def fetch(
 
     This and `ntvep model fetch` are the only commands that use a network.
     """
-    from ntvep.commands.resources import fetch as fetch_file
+    from ntvep.commands.fetch import fetch as fetch_file
 
     set_up_log(quiet, verbose)
     print(

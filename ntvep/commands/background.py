@@ -15,9 +15,9 @@ from ntvep.commands.score import Options, score_file
 from ntvep.commands.summary import Summary
 from ntvep.errors import ConfigError, InputError, ReferenceMismatchError
 from ntvep.evaluate.background import CONTEXTS, FEWEST, compare, contexts, draw
-from ntvep.io.annotation import read_intervals
 from ntvep.io.fasta import FastaReference, open_reference
-from ntvep.io.outputs import refuse_overwriting, staged
+from ntvep.io.intervals import read_intervals
+from ntvep.io.staging import refuse_overwriting, staged
 from ntvep.io.tables import read_background, read_metadata, read_row_groups, table_writer
 from ntvep.schema import CONTEXT, LLR_PERCENTILE, LLR_TAIL
 from ntvep.windows import Span, merged

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ntvep.errors import ConfigError
 from ntvep.io import cache
-from ntvep.io.outputs import staged
+from ntvep.io.staging import staged
 
 _log = logging.getLogger("ntvep")
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import polars as pl
 
-from ntvep.commands.annotated import targets, writers
 from ntvep.commands.inputs import OnBadRecord, all_chunks, opened_vcf
 from ntvep.commands.summary import Summary
+from ntvep.commands.writers import targets, writers
 from ntvep.errors import ConfigError, InputError
 from ntvep.io import tables, vcf
-from ntvep.io.annotated import bgzip_writer
 from ntvep.io.fasta import open_reference
-from ntvep.io.outputs import refuse_overwriting, staged
+from ntvep.io.staging import refuse_overwriting, staged
+from ntvep.io.vcf_write import bgzip_writer
 from ntvep.provenance import Provenance
 from ntvep.schema import KEY
 

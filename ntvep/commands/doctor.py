@@ -16,8 +16,8 @@ import polars as pl
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from ntvep.cache_dir import cache_dir
 from ntvep.errors import InputError, NtvepError, some
-from ntvep.home import home
 from ntvep.schema import ALLELES, LABELS
 
 # What may be missing or broken, torch for instance, is imported by the check that needs it: to find
@@ -166,7 +166,7 @@ def _pins(constraints: Path) -> dict[str, str]:
 
 
 def _device(name: str) -> Iterator[Check]:
-    from ntvep.model.device import describe, resolve_device
+    from ntvep.models.device import describe, resolve_device
 
     device = resolve_device(name)
     check = Check("device", "ok", describe(device))
@@ -196,7 +196,7 @@ def _memory_bytes() -> int:
 
 
 def _disk() -> Iterator[Check]:
-    cache = home()
+    cache = cache_dir()
     kept = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
     for what, folder in (("here, for results", Path.cwd()), (f"for models, in {cache}", kept)):
         free = shutil.disk_usage(folder).free
@@ -220,8 +220,8 @@ def _slurm() -> Iterator[Check]:
 def _model(model: str | None) -> Iterator[Check]:
     if model is None:
         return
-    from ntvep.model.hub import licence, locate
-    from ntvep.model.load import read_checkpoint
+    from ntvep.models.hub import licence, locate
+    from ntvep.models.load import read_checkpoint
 
     source = locate(model)
     checkpoint, _ = read_checkpoint(source.folder)

@@ -25,7 +25,7 @@ from ntvep.evaluate.matching import DISTANCE_EDGES, FREQUENCY_EDGES, match_negat
 from ntvep.evaluate.metrics import in_words
 from ntvep.evaluate.report import MARK, LabelSet, Report, render
 from ntvep.io.fasta import FastaReference, open_reference
-from ntvep.io.outputs import staged_folder
+from ntvep.io.staging import staged_folder
 from ntvep.io.tables import read_labels, read_scores
 from ntvep.provenance import Provenance
 from ntvep.schema import LABELS, LLR_PERCENTILE, SCORE_NAMES

@@ -21,9 +21,9 @@ from ntvep.evaluate.matching import (
     distances,
     match_negatives,
 )
-from ntvep.io import columns, vcf
-from ntvep.io.annotation import read_intervals
-from ntvep.io.outputs import refuse_overwriting, staged
+from ntvep.io import foreign_tables, vcf
+from ntvep.io.intervals import read_intervals
+from ntvep.io.staging import refuse_overwriting, staged
 from ntvep.io.tables import read_labels, table_writer
 from ntvep.schema import LABELS, Column, check_labels
 
@@ -114,7 +114,7 @@ def label_clinvar(
             for chunk in chunks:
                 records = _with_info(chunk, keys)
                 records = records.with_columns(pl.coalesce("GENEINFO", "GENE")).drop("GENE")
-                records = columns.numbers(records, features, pl.Float64(), source)
+                records = foreign_tables.numbers(records, features, pl.Float64(), source)
                 table, said = sources.clinvar(records, name)
                 why = table.with_columns(genes=records["GENEINFO"]).select(left_out).to_series()
                 counts.read += table.height
@@ -144,7 +144,7 @@ def label_finemapped(
     name = " ".join(["GTEx", *_gtex_release(files, release), "fine-mapped eQTLs"])
     with _labels_file(files, output, force) as path:
         pairs = _gtex_pairs(files, ("variant", "pip", "gene"))
-        with columns.reading(*files):
+        with foreign_tables.reading(*files):
             table, left_out = sources.gtex_finemapped(
                 pairs, name, positive_pip=positive_pip, negative_pip=negative_pip
             )
@@ -163,7 +163,7 @@ def label_pairs(
     name = " ".join(["GTEx", *_gtex_release(files, release), "significant eQTLs"])
     with _labels_file(files, output, force) as path:
         pairs = _gtex_pairs(files, ("variant", "slope", "gene"), ("p_value", "frequency"))
-        with columns.reading(*files):
+        with foreign_tables.reading(*files):
             table, left_out = sources.gtex_pairs(pairs, name)
         return _write_whole(path, table, name, command, left_out)
 
@@ -346,7 +346,7 @@ def _info_columns(source: Path, where: TableColumns) -> pl.DataFrame:
 
 
 def _table_columns(source: Path, where: TableColumns) -> pl.DataFrame:
-    table = columns.scan(source)
+    table = foreign_tables.scan(source)
     names = table.collect_schema().names()
     lower = {name.lower(): name for name in names}
     alleles = {
@@ -361,7 +361,7 @@ def _table_columns(source: Path, where: TableColumns) -> pl.DataFrame:
             "chrom, pos, ref, alt and label (or --label COLUMN)"
         )
     default = {ours: lower[ours] for ours in _SAID if ours in lower and ours not in given}
-    with columns.reading(source):
+    with foreign_tables.reading(source):
         return table.select(
             *(pl.col(theirs).alias(ours) for ours, theirs in alleles.items()),
             *(pl.col(k).alias(o) for o, k in (default | where.columns).items()),
@@ -376,11 +376,13 @@ def _same(where: TableColumns) -> dict[str, pl.Expr]:
 def _typed(table: pl.DataFrame, where: TableColumns, source: Path) -> pl.DataFrame:
     """Columns in the types of LABELS, with labels and consequences in our words."""
     text = pl.col("chrom", "ref", "alt", *({"group", "consequence"} & {*table.columns}))
-    table = columns.numbers(table.with_columns(text.cast(pl.String)), ["pos"], pl.Int64(), source)
+    table = foreign_tables.numbers(
+        table.with_columns(text.cast(pl.String)), ["pos"], pl.Int64(), source
+    )
     measured = [name for name in ("effect", *where.features) if name in table.columns]
-    table = columns.numbers(table, measured, pl.Float64(), source)
+    table = foreign_tables.numbers(table, measured, pl.Float64(), source)
     if "stars" in table.columns:
-        table = columns.numbers(table, ["stars"], pl.UInt8(), source)
+        table = foreign_tables.numbers(table, ["stars"], pl.UInt8(), source)
     if "label" in table.columns:
         text_labels = table["label"].cast(pl.String)
         truth = sources.truth(text_labels, source.name, where.positive, where.negative)
@@ -396,7 +398,7 @@ def _gtex_pairs(
     """Rows of one or more GTEx tables, under our names."""
     tables = []
     for path in files:
-        table = columns.scan(path)
+        table = foreign_tables.scan(path)
         names = table.collect_schema().names()
         found = sources.gtex_columns(names, needed, str(path), optional)
         tables.append(

@@ -1,8 +1,8 @@
 """model name -> what it is: ``ntvep model info``, ``check`` and ``fetch``."""
 
 from ntvep.errors import ModelError
-from ntvep.model.hub import fetch, licence, locate
-from ntvep.model.load import read_checkpoint
+from ntvep.models.hub import fetch, licence, locate
+from ntvep.models.load import read_checkpoint
 from ntvep.windows import K
 
 
@@ -38,7 +38,7 @@ def model_check(model: str) -> str:
         ModelError: they differ by more than float32 explains.
     """
     # Here and not above: transformers takes seconds to import, and only this command needs it.
-    from ntvep.model.reference import compare
+    from ntvep.models.second_opinion import compare
 
     source = locate(model)
     found = compare(source.folder)
@@ -54,7 +54,7 @@ def model_check(model: str) -> str:
 
 
 def model_fetch(model: str, revision: str | None) -> str:
-    """Put a model in place; see :func:`ntvep.model.hub.fetch`."""
+    """Put a model in place; see :func:`ntvep.models.hub.fetch`."""
     source = fetch(model, revision)
     return (
         f"{source.model_id} at {source.revision or 'no revision'}: {source.folder}\n"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ntvep.errors import ConfigError
 from ntvep.evaluate.scan_picture import draw
-from ntvep.io.outputs import staged
+from ntvep.io.staging import staged
 from ntvep.io.tables import read_scores
 
 

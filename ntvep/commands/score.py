@@ -12,17 +12,17 @@ from typing import Any
 
 import polars as pl
 
-from ntvep.commands.annotated import targets, writers
 from ntvep.commands.inputs import OnBadRecord, judge_assembly, opened_vcf
 from ntvep.commands.pace import Pace
 from ntvep.commands.summary import Summary
+from ntvep.commands.writers import targets, writers
 from ntvep.errors import ConfigError, NumericalFailureError, UnscoredError
 from ntvep.io import vcf
 from ntvep.io.cache import Identity, ScoreCache, the_identity
 from ntvep.io.fasta import FastaReference, open_reference
-from ntvep.io.outputs import refuse_overwriting, staged
-from ntvep.model.scorer import load_scorer
-from ntvep.pipeline import PAIRS_PER_PLAN, Scored, Setup, score_stream
+from ntvep.io.staging import refuse_overwriting, staged
+from ntvep.models.loaded import load_scorer
+from ntvep.pipeline import PAIRS_PER_PLAN, Scored, ScoringContext, score_stream
 from ntvep.progress import progress
 from ntvep.provenance import Provenance, fingerprint
 from ntvep.schema import Status
@@ -107,7 +107,7 @@ class _Run:
 
     inspection: vcf.Inspection
     reference: FastaReference
-    setup: Setup
+    setup: ScoringContext
     provenance: Provenance
 
     @property
@@ -245,7 +245,9 @@ def _prepared(
         yield _Run(inspection, genome, setup, provenance)
 
 
-def _with_model(genome: FastaReference, model: str, options: Options) -> tuple[Setup, Identity]:
+def _with_model(
+    genome: FastaReference, model: str, options: Options
+) -> tuple[ScoringContext, Identity]:
     """A model, and the cache if one is asked for.
 
     Raises:
@@ -286,10 +288,10 @@ def _with_model(genome: FastaReference, model: str, options: Options) -> tuple[S
     )
     identity = Identity(fingerprint(scorer.identity, settings), scorer.identity, settings)
     known = ScoreCache(options.cache, identity) if options.cache else None
-    return Setup(genome, scorer.model, scorer.vocabulary, settings, known), identity
+    return ScoringContext(genome, scorer.model, scorer.vocabulary, settings, known), identity
 
 
-def _known_only(genome: FastaReference, options: Options) -> tuple[Setup, Identity]:
+def _known_only(genome: FastaReference, options: Options) -> tuple[ScoringContext, Identity]:
     """``--model none``: windows, views, layer and pool are those of the cache.
 
     Raises:
@@ -313,7 +315,7 @@ def _known_only(genome: FastaReference, options: Options) -> tuple[Setup, Identi
     )
     identity = replace(found, settings=settings)
     known = ScoreCache(options.cache, identity)
-    return Setup(genome, None, ANY_VOCABULARY, settings, known), identity
+    return ScoringContext(genome, None, ANY_VOCABULARY, settings, known), identity
 
 
 def _score_chunks(run: _Run, use: Callable[[vcf.Chunk, Scored], None], quiet: bool) -> None:

@@ -11,7 +11,7 @@ from ntvep.commands.inputs import OnBadRecord, all_chunks, judge_assembly, opene
 from ntvep.commands.summary import Summary
 from ntvep.errors import ConfigError
 from ntvep.io.fasta import open_reference
-from ntvep.io.outputs import STANDARD_STREAM, refuse_overwriting, staged
+from ntvep.io.staging import STANDARD_STREAM, refuse_overwriting, staged
 from ntvep.io.tables import table_writer
 from ntvep.pipeline import resolve
 from ntvep.schema import ALLELES

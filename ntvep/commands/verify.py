@@ -15,8 +15,8 @@ from ntvep.errors import ConfigError, InputError, ModelError, VerificationError,
 from ntvep.io import tables, vcf
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.vcf import text_status
-from ntvep.model.scorer import load_scorer
-from ntvep.pipeline import Setup, score_alleles
+from ntvep.models.loaded import load_scorer
+from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.provenance import Provenance
 from ntvep.schema import ALLELES, FRAMESHIFTED, STATUS_DTYPE, STATUS_VCF, Column, Status
 
@@ -102,7 +102,7 @@ def verify(
         )
     genome = open_reference(reference)
     _compare_contigs(genome, provenance, source)
-    setup = Setup(genome, scorer.model, scorer.vocabulary, settings)
+    setup = ScoringContext(genome, scorer.model, scorer.vocabulary, settings)
     alleles = stored.select([column.name for column in ALLELES])
     readable = pl.Series("status", map(text_status, stored["ref"], stored["alt"]), STATUS_DTYPE)
     fresh = score_alleles(alleles.with_columns(readable), setup).scores

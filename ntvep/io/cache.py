@@ -206,7 +206,7 @@ def _schema(settings: Settings) -> pa.Schema:
 
 @dataclass
 class ScoreCache:
-    """The scores of one fingerprint in a cache; see :class:`ntvep.pipeline.Known`.
+    """The scores of one fingerprint in a cache; see :class:`ntvep.pipeline.KnownScores`.
 
     Attributes:
         folder: the cache.

@@ -25,7 +25,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from ntvep.errors import ConfigError, OutputError, ResourceError
-from ntvep.io.outputs import as_output_error
+from ntvep.io.staging import as_output_error
 from ntvep.progress import progress
 
 _log = logging.getLogger("ntvep")

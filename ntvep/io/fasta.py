@@ -14,12 +14,12 @@ import numpy as np
 import pysam
 
 from ntvep import dna
+from ntvep.cache_dir import cache_dir
 from ntvep.contigs import canonical
 from ntvep.dna import Dna
 from ntvep.errors import InputError
-from ntvep.home import home
 from ntvep.io.fasta_index import check_index
-from ntvep.io.text import is_bgzip, quiet_htslib
+from ntvep.io.open_vcf import is_bgzip, quiet_htslib
 from ntvep.windows import Span
 
 # Bases read and kept at once: many windows, and a few of these are still little memory.
@@ -217,7 +217,7 @@ def _index(path: Path, compressed: bool) -> tuple[Path, Path | None]:
         return beside
     status = path.stat()
     identity = f"{path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
-    folder = home() / "fasta" / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    folder = cache_dir() / "fasta" / hashlib.sha256(identity.encode()).hexdigest()[:16]
     cached = folder / beside[0].name, folder / beside[1].name if beside[1] else None
     if _all_there(cached):
         return cached

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ntvep.errors import InputError
-from ntvep.io.text import is_bgzip
+from ntvep.io.open_vcf import is_bgzip
 
 _HEADER_BYTES = 18
 _SMALLEST_BLOCK = _HEADER_BYTES + 8

@@ -13,8 +13,8 @@ from typing import Literal
 import polars as pl
 
 from ntvep.errors import InputError
-from ntvep.io.outputs import STANDARD_STREAM
-from ntvep.io.text import open_lines, spool
+from ntvep.io.open_vcf import open_lines, spool
+from ntvep.io.staging import STANDARD_STREAM
 from ntvep.schema import ALLELES, Status, check
 
 _COLUMNS = b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ntvep.cli import app
-from ntvep.commands import labels, resources
+from ntvep.commands import labels
 from ntvep.commands.labels import TableColumns
 
 OUT = Path("out.parquet")
@@ -24,7 +24,7 @@ def calls(monkeypatch):
 
     for name in ("label_clinvar", "label_finemapped", "label_pairs", "label_table", "match"):
         monkeypatch.setattr(labels, name, record)
-    monkeypatch.setattr(resources, "fetch", record)
+    monkeypatch.setattr(fetch, "fetch", record)
     monkeypatch.setattr("ntvep.cli.labels.command_line", lambda: "ntvep")
     return made
 

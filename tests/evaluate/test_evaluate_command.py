@@ -19,7 +19,7 @@ from ntvep.errors import ConfigError, InputError, OutputError
 from ntvep.evaluate import analysis
 from ntvep.evaluate.analysis import SIGN, baselines_of
 from ntvep.evaluate.report import MARK
-from ntvep.io.outputs import staged_folder
+from ntvep.io.staging import staged_folder
 from ntvep.schema import SCORE_NAMES
 from tests.evaluate.synthetic import provenance, variants, write_labels, write_scores
 

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from ntvep.commands.labels import match
 from ntvep.errors import ConfigError, InputError
 from ntvep.evaluate.matching import DISTANCE_EDGES, distances, match_negatives
-from ntvep.io.annotation import read_intervals
+from ntvep.io.intervals import read_intervals
 from ntvep.io.tables import read_labels, table_writer
 from ntvep.schema import LABELS, Column
 from tests.evaluate.tables import labels

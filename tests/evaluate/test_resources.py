@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ntvep.commands import resources
+from ntvep.commands import fetch as fetch_command
 from ntvep.errors import ConfigError, OutputError, ResourceError
 from ntvep.io import download
 from ntvep.io.download import Checksum
@@ -179,12 +179,14 @@ def test_a_published_list_of_md5_sums(site, tmp_path, text, stated):
     site.files["big.bin.md5"] = text.encode()
     options = {"md5_url": site.url("big.bin.md5"), "quiet": True}
     if stated:
-        said = resources.fetch(site.url("big.bin"), tmp_path / "out", **options)
+        said = fetch_command.fetch(site.url("big.bin"), tmp_path / "out", **options)
         assert said.endswith("out: fetched")
-        assert resources.fetch(site.url("big.bin"), tmp_path / "out", **options).endswith("already")
+        assert fetch_command.fetch(site.url("big.bin"), tmp_path / "out", **options).endswith(
+            "already"
+        )
     else:
         with pytest.raises(ResourceError, match=r"states no md5 of big\.bin"):
-            resources.fetch(site.url("big.bin"), tmp_path / "out", **options)
+            fetch_command.fetch(site.url("big.bin"), tmp_path / "out", **options)
         assert left_in(tmp_path) == []
 
 
@@ -308,7 +310,7 @@ def test_a_file_system_without_locks(site, tmp_path, monkeypatch):
 )
 def test_bad_options(tmp_path, url, options, message):
     with pytest.raises(ConfigError, match=message):
-        resources.fetch(url, tmp_path / "out", **options)
+        fetch_command.fetch(url, tmp_path / "out", **options)
     assert left_in(tmp_path) == []
 
 

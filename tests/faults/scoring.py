@@ -32,7 +32,7 @@ main()
 COUNTING = """
 import os
 from ntvep.commands import pace
-from ntvep.model.engine import Engine
+from ntvep.models.engine import Engine
 pace._SECONDS = 0.5
 log = os.open("passes", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 run, answer = Engine._run, Engine.answer

@@ -21,10 +21,10 @@ from ntvep import dna
 from ntvep.commands import labels as commands
 from ntvep.errors import ConfigError, InputError, ModelError, NtvepError, OutputError
 from ntvep.io import fasta
-from ntvep.io.annotated import bgzip_writer
 from ntvep.io.tables import read_labels
 from ntvep.io.vcf import place_and_info
-from ntvep.model.load import read_checkpoint
+from ntvep.io.vcf_write import bgzip_writer
+from ntvep.models.load import read_checkpoint
 from ntvep.settings import parse_scores
 from tests.conftest import ROOT
 from tests.io.files import annotated_lines, chunks, header_lines, inspected, record, sites, write

@@ -8,8 +8,8 @@ from typing import Literal
 import polars as pl
 
 from ntvep.io import vcf
-from ntvep.io.annotated import annotate, output_header, vcf_writer
-from ntvep.io.outputs import staged
+from ntvep.io.staging import staged
+from ntvep.io.vcf_write import annotate, output_header, vcf_writer
 from ntvep.schema import ALLELES, FRAMESHIFTED, SCORE_COLUMNS, Status, check
 
 COLUMNS = (SCORE_COLUMNS["llr"], SCORE_COLUMNS["cosine_distance"], FRAMESHIFTED)

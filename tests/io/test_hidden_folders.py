@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from ntvep.errors import OutputError
-from ntvep.io.outputs import staged
+from ntvep.io.staging import staged
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from ntvep.io.outputs import staged
+from ntvep.io.staging import staged
 with staged([Path(sys.argv[1])]) as staging:
     staging.path(Path(sys.argv[1])).write_text("half")
     print("writing", flush=True)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ntvep.errors import ConfigError, OutputError
-from ntvep.io.annotated import annotate, vcf_writer
+from ntvep.io.vcf_write import annotate, vcf_writer
 from ntvep.schema import SCORE_COLUMNS
 from tests.io.files import (
     COLUMNS,

@@ -9,10 +9,10 @@ import torch
 
 from ntvep import dna, tokens
 from ntvep.errors import ConfigError
-from ntvep.model import engine as engine_module
-from ntvep.model.engine import Engine
-from ntvep.model.load import read_checkpoint
-from ntvep.model.nt import Head
+from ntvep.models import engine as engine_module
+from ntvep.models.engine import Engine
+from ntvep.models.load import read_checkpoint
+from ntvep.models.nt import Head
 from ntvep.passes import Answers, Inputs, Questions
 from tests.conftest import ROOT
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int, Int64
 from torch import Tensor
 
 from ntvep.errors import ConfigError
-from ntvep.model.nt import NucleotideTransformer
+from ntvep.models.nt import NucleotideTransformer
 from ntvep.passes import Answers, Questions
 from ntvep.tokens import Vocabulary
 from ntvep.windows import K

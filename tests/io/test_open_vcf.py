@@ -12,7 +12,7 @@ import pysam
 import pytest
 
 from ntvep.errors import InputError, NtvepError, OutputError
-from ntvep.io import text, vcf
+from ntvep.io import open_vcf, vcf
 from tests.io.files import alleles, inspected, many, record, sites, write
 
 TEXT = many(9000)
@@ -105,7 +105,7 @@ def test_damaged_gzip_is_an_error(files: dict[str, Path], tmp_path: Path, damage
     [
         (b"", "the file is empty"),
         (gzip.compress(b"", mtime=0), "decompresses to nothing"),
-        (text.BGZF_EOF, "decompresses to nothing"),
+        (open_vcf.BGZF_EOF, "decompresses to nothing"),
         (b"BCF\x02\x02rest of it", "uncompressed BCF; type: bcftools view"),
         (b"BAM\x01\x00\x00", "this is not a VCF"),
         (b">chr1\nACGT\n", "this is not a VCF"),
@@ -170,7 +170,7 @@ def test_a_pipe_with_a_name_is_spooled_too(tmp_path: Path) -> None:
 
 def test_no_room_for_standard_input(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="export TMPDIR="):
-        text.spool(io.BytesIO(TEXT), tmp_path / "missing")
+        open_vcf.spool(io.BytesIO(TEXT), tmp_path / "missing")
 
 
 def test_a_file_that_changes_between_the_reads_is_an_error(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_file_that_changes_between_the_reads_is_an_error(tmp_path: Path) -> No
 
 def test_htslib_is_as_talkative_as_before(tmp_path: Path) -> None:
     before = pysam.get_verbosity()
-    with text.quiet_htslib():
+    with open_vcf.quiet_htslib():
         assert pysam.get_verbosity() == 0
     path = tmp_path / "x.bcf"
     with pysam.BGZFile(str(path), "wb", None) as packed:
@@ -241,12 +241,12 @@ def test_cut_behind_a_line(files: dict[str, Path], tmp_path: Path, form: str) ->
     else:
         with pysam.BGZFile(str(path), "wb", None) as packed:
             packed.write(half)
-        path.write_bytes(path.read_bytes()[: -len(text.BGZF_EOF)])
+        path.write_bytes(path.read_bytes()[: -len(open_vcf.BGZF_EOF)])
     with pytest.raises(InputError, match=r"cut\.vcf: .*(cut|damaged)"):
         inspected(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", text.BGZF_EOF])
+@pytest.mark.parametrize("content", [b"", b"garbage", open_vcf.BGZF_EOF])
 def test_an_index_beside_the_input_is_not_used(
     files: dict[str, Path], tmp_path: Path, content: bytes
 ) -> None:

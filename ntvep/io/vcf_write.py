@@ -18,8 +18,8 @@ import pysam.bcftools
 from pysam.utils import SamtoolsError
 
 from ntvep.errors import ConfigError, OutputError
-from ntvep.io.outputs import INDEXES, STANDARD_STREAM
-from ntvep.io.text import BGZF_EOF, quiet_htslib
+from ntvep.io.open_vcf import BGZF_EOF, quiet_htslib
+from ntvep.io.staging import INDEXES, STANDARD_STREAM
 from ntvep.io.vcf import OURS, Inspection
 from ntvep.schema import STATUS_VCF, Column, Status
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ntvep.errors import ModelError
-from ntvep.model.nt import Architecture, NucleotideTransformer
+from ntvep.models.nt import Architecture, NucleotideTransformer
 from ntvep.tokens import vocabulary
 
 # Published checkpoints hold these beside the model; they are known, and not used.

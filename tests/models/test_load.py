@@ -9,10 +9,10 @@ from packaging.specifiers import SpecifierSet
 from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ConfigError, ModelError
-from ntvep.model.device import PRECISIONS, be_deterministic, resolve_precision
-from ntvep.model.load import read_checkpoint
-from ntvep.model.reference import compare, refuse_wrong_transformers
-from ntvep.model.scorer import load_scorer
+from ntvep.models.device import PRECISIONS, be_deterministic, resolve_precision
+from ntvep.models.load import read_checkpoint
+from ntvep.models.loaded import load_scorer
+from ntvep.models.second_opinion import compare, refuse_wrong_transformers
 from tests.conftest import ROOT
 
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-def home() -> Path:
+def cache_dir() -> Path:
     """``$NTVEP_HOME``, else ``ntvep`` in the user's cache folder. It need not exist yet."""
     if folder := os.environ.get("NTVEP_HOME"):
         return Path(folder).expanduser()

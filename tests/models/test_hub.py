@@ -16,11 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ModelError
-from ntvep.model import hub as hub_module
-from ntvep.model.hub import fetch, licence, locate
-from ntvep.model.load import read_checkpoint
+from ntvep.models import hub as hub_module
+from ntvep.models.hub import fetch, licence, locate
+from ntvep.models.load import read_checkpoint
 from tests.conftest import ROOT
-from tests.model.hub_server import COMMIT, MODEL, Hub, serving
+from tests.models.hub_server import COMMIT, MODEL, Hub, serving
 
 GOLDEN = ROOT / "tests" / "golden" / "v1"
 NAMES = ("config.json", "vocab.txt", "model.safetensors")
@@ -219,7 +219,7 @@ def test_downloads_are_forbidden(hub, monkeypatch):
 
 
 def test_a_hub_that_states_no_commit(hub, monkeypatch):
-    monkeypatch.setattr("tests.model.hub_server.COMMIT", "../../evil")
+    monkeypatch.setattr("tests.models.hub_server.COMMIT", "../../evil")
     with pytest.raises(ModelError, match=r"states '../../evil' as its commit; expected 40 digits"):
         fetch(MODEL, endpoint=hub.endpoint)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from ntvep.errors import InputError
-from ntvep.io.columns import reading
+from ntvep.io.foreign_tables import reading
 
 _GTF = (".gtf", ".gff", ".gff3")
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from ntvep.overlap import ahead, behind
+from ntvep.prefetch import ahead, behind
 
 
 def test_items_come_in_order():

@@ -6,17 +6,17 @@ import torch
 
 from ntvep import tokens
 from ntvep.errors import ConfigError
-from ntvep.model.device import PRECISIONS, be_deterministic, resolve_device, resolve_precision
-from ntvep.model.engine import Engine
-from ntvep.model.hub import licence, locate
-from ntvep.model.load import read_checkpoint
+from ntvep.models.device import PRECISIONS, be_deterministic, resolve_device, resolve_precision
+from ntvep.models.engine import Engine
+from ntvep.models.hub import licence, locate
+from ntvep.models.load import read_checkpoint
 from ntvep.passes import LanguageModel
 from ntvep.provenance import ModelIdentity, vocabulary_sha256
 from ntvep.tokens import Vocabulary
 
 
 @dataclass(frozen=True)
-class Scorer:
+class LoadedModel:
     """A model that is ready to run.
 
     Attributes:
@@ -65,7 +65,7 @@ def load_scorer(
     batch_size: int | None = None,
     deterministic: bool = False,
     threads: int | None = None,
-) -> Scorer:
+) -> LoadedModel:
     """Load a model by name; never downloads.
 
     Args:
@@ -118,6 +118,6 @@ def load_scorer(
         dtype,
         where.type,
     )
-    return Scorer(
+    return LoadedModel(
         engine, vocabulary, identity, checkpoint.arch.max_tokens, engine.layer, licence(source)
     )

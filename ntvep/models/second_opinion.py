@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ntvep import dna, tokens
 from ntvep.errors import ModelError
-from ntvep.model.load import read_checkpoint, read_config, read_published_state
+from ntvep.models.load import read_checkpoint, read_config, read_published_state
 
 # Their masked logits are wrong for checkpoints with token dropout in padded batches: pads count.
 WRONG_TRANSFORMERS = (SpecifierSet(">=4.56.0,<=4.57.6"), SpecifierSet(">=5.0.0,<=5.2.0"))

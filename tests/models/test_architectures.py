@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ntvep.model.load import published_keys
-from ntvep.model.nt import Architecture, NucleotideTransformer
+from ntvep.models.load import published_keys
+from ntvep.models.nt import Architecture, NucleotideTransformer
 
 V1 = {
     "position_embedding_type": "absolute",

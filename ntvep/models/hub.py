@@ -14,8 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ntvep.cache_dir import cache_dir
 from ntvep.errors import ModelError
-from ntvep.home import home
 
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parents[1] / "demo" / "model"
@@ -89,7 +89,7 @@ def locate(model: str) -> Source:
             f"{model}: no such folder, and as a hub id not on this machine; scoring never "
             f"downloads. On a machine with a network type: ntvep model fetch {model_id}"
             + (f" --revision {revision}" if revision else "")
-            + f" (it goes into {home()}; set NTVEP_HOME to a folder that all nodes see)"
+            + f" (it goes into {cache_dir()}; set NTVEP_HOME to a folder that all nodes see)"
         )
     return found
 
@@ -153,7 +153,7 @@ def licence(source: Source) -> str:
 
 
 def _folder(model_id: str) -> Path:
-    return home() / "models" / model_id.replace("/", "--")
+    return cache_dir() / "models" / model_id.replace("/", "--")
 
 
 def _fetched(model_id: str, revision: str | None) -> Source | None:
@@ -432,7 +432,7 @@ def _finish(folder: Path, model_id: str, revision: str | None) -> list[Path]:
     Returns:
         The pickles, which are not needed any more.
     """
-    from ntvep.model.load import read_checkpoint
+    from ntvep.models.load import read_checkpoint
 
     names = [path.name for path in folder.iterdir()]
     pickles = [folder / name for name in _first_kind(names, _PICKLES)]

@@ -13,9 +13,14 @@ import torch
 
 from ntvep import tokens
 from ntvep.errors import ModelError
-from ntvep.model import reference
-from ntvep.model.load import read_checkpoint
-from ntvep.model.reference import Comparison, compare, load_reference, refuse_wrong_transformers
+from ntvep.models import second_opinion
+from ntvep.models.load import read_checkpoint
+from ntvep.models.second_opinion import (
+    Comparison,
+    compare,
+    load_reference,
+    refuse_wrong_transformers,
+)
 from recipes.golden import CONFIGS, write_checkpoint
 from tests.conftest import ROOT
 
@@ -59,7 +64,7 @@ def spoil(monkeypatch):
             change(model)
             return checkpoint, model
 
-        monkeypatch.setattr(reference, "read_checkpoint", changed)
+        monkeypatch.setattr(second_opinion, "read_checkpoint", changed)
 
     return plant
 
@@ -153,7 +158,7 @@ def test_it_is_silent_and_asks_no_network(monkeypatch, capfd):
 
 def test_a_fresh_process_is_silent_too():
     code = (
-        "from pathlib import Path; from ntvep.model.reference import compare; "
+        "from pathlib import Path; from ntvep.models.second_opinion import compare; "
         f"assert compare(Path({str(GOLDEN / 'v1')!r})).agrees"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
@@ -162,8 +167,9 @@ def test_a_fresh_process_is_silent_too():
 
 def test_transformers_is_imported_by_this_room_alone():
     code = (
-        "import sys; import ntvep.cli, ntvep.model.scorer, ntvep.model.hub, ntvep.commands.models; "
-        "import ntvep.model.reference; sys.exit('transformers' in sys.modules)"
+        "import sys; import ntvep.cli, ntvep.models.loaded, ntvep.models.hub; "
+        "import ntvep.commands.models; "
+        "import ntvep.models.second_opinion; sys.exit('transformers' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
@@ -171,7 +177,7 @@ def test_transformers_is_imported_by_this_room_alone():
 
 @pytest.mark.parametrize("found", ["4.56.0", "4.57.6", "5.0.0", "5.1.0.dev0", "5.2.0"])
 def test_wrong_releases_are_refused_before_they_are_used(monkeypatch, found):
-    monkeypatch.setattr(reference, "version", lambda _: found)
+    monkeypatch.setattr(second_opinion, "version", lambda _: found)
     monkeypatch.setitem(sys.modules, "transformers", None)  # Importing it would fail.
     with pytest.raises(ModelError, match=rf"transformers {found} gives.*pip install -c constraint"):
         compare(GOLDEN / "v1")

@@ -10,8 +10,8 @@ import polars as pl
 from ntvep.commands.summary import Summary
 from ntvep.errors import ConfigError
 from ntvep.io import tables, vcf
-from ntvep.io.annotated import annotate, output_header, vcf_writer
-from ntvep.io.outputs import STANDARD_STREAM, Staging
+from ntvep.io.staging import STANDARD_STREAM, Staging
+from ntvep.io.vcf_write import annotate, output_header, vcf_writer
 from ntvep.provenance import Provenance
 from ntvep.schema import ALLELES
 

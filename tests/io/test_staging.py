@@ -12,7 +12,7 @@ import pytest
 from pysam.utils import SamtoolsError
 
 from ntvep.errors import OutputError
-from ntvep.io.outputs import refuse_overwriting, staged
+from ntvep.io.staging import refuse_overwriting, staged
 from tests.io.files import inspected_text, many, record, sites, write
 
 
