@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ntvep.cli import app
-from ntvep.commands import labels
+from ntvep.commands import fetch, labels
 from ntvep.commands.labels import TableColumns
 
 OUT = Path("out.parquet")
