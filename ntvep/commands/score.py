@@ -23,6 +23,7 @@ from ntvep.io.cache import Identity, ScoreCache, the_identity
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.staging import refuse_overwriting, staged
 from ntvep.models.loaded import load_model
+from ntvep.objectives import Pool, Softmax
 from ntvep.pipeline import PAIRS_PER_PLAN, Scored, ScoringContext, score_stream
 from ntvep.progress import progress
 from ntvep.provenance import Provenance, fingerprint
@@ -31,9 +32,7 @@ from ntvep.settings import (
     DEFAULT_MAX_ALLELE_BASES,
     DEFAULT_MAX_N_FRACTION,
     DEFAULT_VIEWS,
-    Pool,
     Settings,
-    Softmax,
     fitting,
     parse_layer,
     parse_scores,
