@@ -1,9 +1,7 @@
 """URL -> file: resumed where it was cut, proven whole, seen under its name only then."""
 
 import base64
-import fcntl
 import gzip
-import hashlib
 import json
 import logging
 import os
@@ -14,7 +12,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPException
@@ -25,6 +23,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from ntvep.errors import ConfigError, OutputError, ResourceError
+from ntvep.files import digest, lacking_room, locked, place, write_json
 from ntvep.io.staging import as_output_error
 from ntvep.progress import progress
 
@@ -55,8 +54,7 @@ class Checksum:
 
     def of(self, path: Path) -> str:
         """The digest that a file has."""
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, self.algorithm).hexdigest()
+        return digest(path, self.algorithm)
 
 
 @dataclass(frozen=True)
@@ -160,8 +158,8 @@ def fetch(
         if unpack:
             _unpack(partial, output, url)
         else:
-            partial.replace(output)
-        record.write_text(json.dumps(vars(fetched), indent=1) + "\n", encoding="utf-8")
+            place(partial, output)
+        write_json(record, vars(fetched))
         _forget(partial)
     return True
 
@@ -319,21 +317,16 @@ def _stated(headers: Message) -> Checksum | None:
 @contextmanager
 def _alone(partial: Path) -> Iterator[None]:
     """Two fetches of one file would write into each other's."""
-    with partial.open("ab") as handle:
+    busy = OutputError(f"{partial}: another ntvep fetch is writing it; wait until it has ended")
+    with ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise _fetched_elsewhere(partial) from error
-        except OSError:
-            _log.info("%s: this file system has no locks; run one fetch at a time", partial.parent)
-        if not partial.exists() or not os.path.samestat(os.fstat(handle.fileno()), partial.stat()):
+            held = stack.enter_context(locked(partial, busy))
+        except FileNotFoundError as error:
             # The other one ended between our opening and our locking.
-            raise _fetched_elsewhere(partial)
+            raise busy from error
+        if not held:
+            _log.info("%s: this file system has no locks; run one fetch at a time", partial.parent)
         yield
-
-
-def _fetched_elsewhere(partial: Path) -> OutputError:
-    return OutputError(f"{partial}: another ntvep fetch is writing it; wait until it has ended")
 
 
 def _mark(partial: Path) -> Path:
@@ -346,12 +339,8 @@ def _forget(partial: Path) -> None:
 
 
 def _refuse_full_disk(partial: Path, needed: int) -> None:
-    free = shutil.disk_usage(partial.parent).free
-    if free < needed:
-        raise OutputError(
-            f"{partial.parent}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB needed; free "
-            "space, or fetch to another folder"
-        )
+    if lacking := lacking_room(partial.parent, needed):
+        raise OutputError(f"{partial.parent}: {lacking}; free space, or fetch to another folder")
 
 
 def _unpack(packed: Path, output: Path, url: str) -> None:
@@ -378,4 +367,4 @@ def _unpack(packed: Path, output: Path, url: str) -> None:
                 f"{url}: what arrived cannot be unpacked ({error}); it was removed. Look at what "
                 "is at that address"
             ) from error
-        made.replace(output)
+        place(made, output)

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ntvep.errors import ModelError
+from ntvep.files import digest
 from ntvep.models.nt import Architecture, NucleotideTransformer
 from ntvep.tokens import vocabulary
 
@@ -130,10 +131,7 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, NucleotideTransformer]:
 
 def weights_sha256(files: Iterable[Path]) -> str:
     """sha256 of one weights file; of several shards, the sha256 of their hex digests in order."""
-    digests = []
-    for path in files:
-        with path.open("rb") as handle:
-            digests.append(hashlib.file_digest(handle, "sha256").hexdigest())
+    digests = [digest(path) for path in files]
     return (
         digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     )
