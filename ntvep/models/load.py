@@ -12,8 +12,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ntvep.errors import ModelError
+from ntvep.errors import ModelError, some
 from ntvep.files import digest
+from ntvep.models.layout import is_pickle, wanted_files
 from ntvep.models.nt import Architecture, NucleotideTransformer
 from ntvep.tokens import vocabulary
 
@@ -246,10 +247,14 @@ def _check_vocabulary(folder: Path, tokens: Sequence[str], arch: Architecture) -
 
 
 def _no_weights(folder: Path) -> str:
-    if (folder / "pytorch_model.bin").exists():
+    try:
+        pickles = [n for n in wanted_files(p.name for p in folder.iterdir()) if is_pickle(n)]
+    except ValueError:
+        pickles = []
+    if pickles:
         return (
-            f"{folder}: only pytorch_model.bin, a pickle; weights are read from safetensors alone. "
-            f"Convert it once with: ntvep model fetch {folder}"
+            f"{folder}: only {some(pickles, 3)}, a pickle; weights are read from safetensors "
+            f"alone. Convert it once with: ntvep model fetch {folder}"
         )
     return f"{folder}: no *.safetensors file; fetch the model again with: ntvep model fetch ID"
 
