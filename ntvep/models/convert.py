@@ -130,6 +130,9 @@ def _unpickle(path: Path, *, called: Path) -> "dict[str, Tensor]":
             )
     # A damaged pickle can raise anything; what came of it is never used.
     except Exception as error:
+        # torch says it so: an error of this machine, and none of the pickle.
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise
         raise ModelError(
             f"{called}: holds more than weights, or is damaged ({_first_line(error)}); nothing in "
             "it was run. Get the model from a source that you trust"

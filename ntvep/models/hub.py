@@ -71,7 +71,10 @@ def locate(model: str) -> Source:
 
 
 def licence(source: Source) -> str:
-    """The licence that a model card states; for NT models without a card, the published one."""
+    """The licence that a model card states, or stated when it was fetched.
+
+    For NT models without a card it is the published one.
+    """
     card = source.folder / "README.md"
     if card.is_file():
         text = card.read_text("utf-8", "replace")
@@ -79,6 +82,8 @@ def licence(source: Source) -> str:
         if stated := re.search(r"^license:[ \t]*(\S.*)$", head, re.MULTILINE):
             name = stated[1].strip().strip("\"'")
             return _NT_LICENCE if name.lower() == "cc-by-nc-sa-4.0" else name
+    if recorded := read_record(source.folder).get("licence"):
+        return str(recorded)
     if "nucleotide-transformer" in source.model_id:
         return _NT_LICENCE
     return "unknown: ask whoever gave you the weights"

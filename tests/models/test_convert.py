@@ -188,6 +188,19 @@ def test_a_pickle_that_is_cut(tmp_path, parts):
     assert not [path for path in tmp_path.iterdir() if "made" in path.name]
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("unable to mmap 9 bytes: Cannot allocate memory (12)")]
+)
+def test_a_machine_without_memory_is_no_fault_of_the_pickle(tmp_path, monkeypatch, error):
+    def load(*args, **options):
+        raise error
+
+    torch.save(a_state(), tmp_path / "w.bin")
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(type(error)):
+        convert([tmp_path / "w.bin"], tmp_path / "made")
+
+
 def test_a_disk_that_is_full_is_told_by_the_other_process(tmp_path):
     torch.save({"a": torch.zeros(1 << 19)}, tmp_path / "w.bin")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -444,6 +444,13 @@ def test_licences(tmp_path, model, card, expected):
     assert licence(Source(tmp_path, model, None)).startswith(expected)
 
 
+def test_a_licence_that_was_recorded_outlives_the_card(hub):
+    hub.files["README.md"] = b"---\nlicense: apache-2.0\n---\n"
+    fetched = fetch(MODEL, endpoint=hub.endpoint)
+    (fetched.folder / "README.md").unlink()
+    assert licence(fetched) == "apache-2.0"
+
+
 def test_the_demo_needs_no_network(monkeypatch):
     forbid_network(monkeypatch)
     source = locate("demo")
