@@ -73,6 +73,8 @@ def test_names_that_share_memory_all_survive(tmp_path, zipped):
         "value": joined[8:],
         "column": joined[:, 1],
         "transposed": words.t(),
+        "alone": torch.randn(3, 5).t(),
+        "repeated": torch.randn(4, 1).expand(4, 3),
         "position_ids": torch.arange(9).expand((1, -1)),
     }
     expected = {key: value.clone() for key, value in state.items()}
