@@ -79,14 +79,22 @@ def licence(source: Source) -> str:
     if card.is_file():
         text = card.read_text("utf-8", "replace")
         head = text.split("\n---", 1)[0] if text.startswith("---") else ""
-        if stated := re.search(r"^license:[ \t]*(\S.*)$", head, re.MULTILINE):
-            name = stated[1].strip().strip("\"'")
+        if name := _stated(head, "license"):
+            if name.lower() == "other":
+                # The hub's word for what is in its list under no name.
+                name = "other: " + (_stated(head, "license_name") or "see its card, README.md")
             return _NT_LICENCE if name.lower() == "cc-by-nc-sa-4.0" else name
     if recorded := read_record(source.folder).get("licence"):
         return str(recorded)
     if "nucleotide-transformer" in source.model_id:
         return _NT_LICENCE
     return "unknown: ask whoever gave you the weights"
+
+
+def _stated(head: str, field: str) -> str:
+    """A field of a model card's head; empty if it is not there."""
+    found = re.search(rf"^{field}:[ \t]*(\S.*)$", head, re.MULTILINE)
+    return found[1].strip().strip("\"'") if found else ""
 
 
 # Places -------------------------------------------------------------------------------------------

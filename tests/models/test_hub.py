@@ -433,6 +433,9 @@ def test_a_damaged_record(tmp_path, content):
     ("model", "card", "expected"),
     [
         ("a/b", "---\nlicense: apache-2.0\n---\n", "apache-2.0"),
+        ("a/b", "---\nlicense: 'MIT'\n---\nlicense: gpl\n", "MIT"),
+        ("a/b", "---\nlicense: other\nlicense_name: ntv3\n---\n", "other: ntv3"),
+        ("a/b", "---\nlicense: other\n---\n", "other: see its card, README.md"),
         ("a/b", "# A card\nlicense: mit\n", "unknown"),
         ("a/b", None, "unknown"),
         ("InstaDeepAI/nucleotide-transformer-v2-50m-multi-species", None, "CC BY-NC-SA 4.0"),
