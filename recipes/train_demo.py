@@ -1,6 +1,6 @@
-"""Train a small GPN ConvNet by masked language modelling on any FASTA: FASTA -> checkpoint folder.
+r"""Train a small GPN ConvNet by masked language modelling on any FASTA: FASTA -> checkpoint folder.
 
-    python recipes/train_demo.py genome.fa.gz --train chr22 --leave-out chr22:20000001-20230000 \\
+    python recipes/train_demo.py genome.fa.gz --train chr22 --leave-out chr22:20000001-20230000 \
         --minutes 60 --state run.safetensors --output ntvep/demo/gpn
 
 It may be interrupted at any time, and goes on from STATE when it is started again. Minutes count
@@ -101,7 +101,9 @@ def training_sequence(
         if part.contig in masked:
             masked[part.contig][part.start : part.stop] = 4
     wall = np.full(1, 4, np.uint8)
-    parts = [piece for part in train for piece in (masked[part.contig][part.start : part.stop], wall)]
+    parts = [
+        piece for part in train for piece in (masked[part.contig][part.start : part.stop], wall)
+    ]
     return np.concatenate(parts)
 
 
@@ -228,7 +230,7 @@ def published(name: str) -> str:
         _, layer, part = module.split(".")
         inner = {"conv": "conv.1", "conv_norm": "conv.4", "mix": "ffn.0", "mix_norm": "ffn.2"}[part]
         return f"model.encoder.{layer}.{inner}.{kind}"
-    return f"cls.decoder.{ {'dense': 0, 'norm': 2, 'decoder': 3}[module]}.{kind}"
+    return f"cls.decoder.{ {'dense': 0, 'norm': 2, 'decoder': 3}[module] }.{kind}"
 
 
 def tokenizer() -> dict[str, object]:
@@ -312,9 +314,7 @@ def train(sequence: np.ndarray, options: argparse.Namespace) -> tuple[ConvNet, b
         rng = np.random.default_rng((options.seed, step))
         given, target = batch(sequence, starts, rng, options.windows)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(
-                options.learning_rate, step, seconds / 60 / options.minutes
-            )
+            group["lr"] = learning_rate(options.learning_rate, step, seconds / 60 / options.minutes)
         loss = masked_loss(model, given, target, options.bfloat16)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -352,9 +352,7 @@ def main() -> None:
     parser.add_argument("--weight-decay", type=float, default=0.01)
     parser.add_argument("--every", type=int, default=200, help="steps between saved states")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument(
-        "--bfloat16", action=argparse.BooleanOptionalAction, default=has_bfloat16()
-    )
+    parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=has_bfloat16())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     contigs = read_fasta(options.fasta)
