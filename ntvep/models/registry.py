@@ -4,9 +4,11 @@ from pathlib import Path
 
 from ntvep.errors import ModelError
 from ntvep.models.family import Config, Family
+from ntvep.models.gpn import GPN
 from ntvep.models.nt import NT
+from ntvep.models.phylogpn import PHYLOGPN
 
-FAMILIES: tuple[Family, ...] = (NT,)
+FAMILIES: tuple[Family, ...] = (NT, GPN, PHYLOGPN)
 
 
 def family_of(folder: Path, config: Config) -> Family:
