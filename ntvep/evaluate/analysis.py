@@ -404,7 +404,7 @@ def _gene_prevalence(rows: _Rows) -> Iterable[_Row]:
     data = metrics.ranked(label, others, rows.labelled_clusters)
     row: _Row = {
         "score": GENE_PREVALENCE,
-        "kind": "baseline",
+        "kind": "gene",
         "model": "",
         "deleterious": "higher",
     } | _figures(data, len(label), None)

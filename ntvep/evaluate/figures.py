@@ -308,7 +308,7 @@ def _strata(analysis: Analysis, few: Sequence[str]) -> Figure | None:
     rows = table.filter(pl.col("score").is_in(names))
     # Chromosomes are many: they have a column of their own.
     columns: tuple[list[_Panel], list[_Panel]] = ([], [])
-    lowest = min(0.45, *_numbers(rows, "auroc")["auroc"], *rows["auroc_low"].drop_nulls())
+    lowest = min([0.45, *_numbers(rows, "auroc")["auroc"], *rows["auroc_low"].drop_nulls()])
     scale = alt.Scale(domain=[max(0.0, lowest - 0.05), 1])
     for family in dict.fromkeys(rows["family"]):
         part = rows.filter(pl.col("family") == family)
@@ -531,7 +531,7 @@ def _dots(
             value: title, f"{value}_low": "low", f"{value}_high": "high"}), *counts],
     )  # fmt: skip
     if shape:
-        kinds = [k for k in ("score", "baseline", "feature") if k in table[shape]]
+        kinds = [k for k in ("score", "baseline", "feature", "gene") if k in table[shape]]
         point = point.encode(_shape(shape, kinds), _colour(shape, kinds))
     return alt.layer(_rule(chance, scale), interval, point).properties(
         width=_WIDTH, height=alt.Step(_STEP)

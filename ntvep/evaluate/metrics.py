@@ -200,7 +200,8 @@ def clusters(
         resamples: how many.
         seed: of the resamples.
     """
-    block = pl.concat_str("chrom", pl.lit(":"), pl.col("pos") // block_bases)
+    begin = pl.col("pos") // block_bases * block_bases
+    block = pl.format("{}:{}-{}", "chrom", begin, begin + block_bases - 1)
     n_groups = table["group"].n_unique() if "group" in table.columns else 0
     # So many groups are no groups: single variants, most likely.
     by_group = 0 < n_groups <= _MOST_CLUSTERS and table["group"].null_count() < table.height

@@ -153,7 +153,7 @@ def _set(
         "prefix": prefix,
         # SNVs apart from indels, where there are both.
         "kinds": kinds if len(kinds) > 1 else [],
-        "common": _tabled(analysis, "common"),
+        "common": analysis.tables.get("common", pl.DataFrame()).to_dicts(),
         "genes": _tabled(analysis, "genes", pl.col("score") == analysis.primary.name),
         "hits": [
             row | {"links": _links(row)}

@@ -147,7 +147,12 @@ def auprc_without(
 
     Precision depends on how many positives there are: without the weights, a cluster that is left
     out would count for its prevalence and not for how its variants are ranked.
+
+    Raises:
+        ValueError: the sets of data differ in how many positives they have.
     """
+    if np.ptp(label.sum(axis=-1)):
+        raise ValueError("sets of data with different numbers of positives")
     begin, _ = _runs(_changes(score))
     sizes = class_sizes(label, of_row, n)
     total = sizes.sum(axis=-1)
@@ -157,9 +162,8 @@ def auprc_without(
     without = value[..., None] - cluster_sums(influence, of_row, n)
     weight = _ratio(sizes, total[..., None]).max(axis=0).reshape(-1, n).max(axis=0)
     exact = min(EXACT_DELETIONS, int((weight >= EXACT_SHARE).sum()))
-    for number in np.argsort(-weight, kind="stable")[:exact]:
-        kept = of_row != number
-        without[..., number] = _average_precision(label, begin, prevalence, kept)[0]
+    largest = np.argsort(-weight, kind="stable")[:exact]
+    without[..., largest] = _exactly_without(label, begin, of_row, prevalence, largest)
     positives = max(float(np.max(total[_POSITIVE])), 1.0)
     return Deleted(value, without, 0.5 / (positives * (positives + 1)))
 
@@ -168,38 +172,67 @@ def _average_precision(
     label: Bool[np.ndarray, "*batch variant"],
     begin: Int[np.ndarray, "*batch variant"],
     prevalence: Float[np.ndarray, "*batch one"],
-    kept: Bool[np.ndarray, "*batch variant"] | None = None,
 ) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch variant"]]:
-    """Average precision at a prevalence, of the variants kept; and each variant's influence on it.
+    """Average precision, and its derivative by the weight of each variant.
 
     With T and F the shares of positives and negatives at or above a score and q the prevalence,
-    precision is q T / (q T + (1 - q) F). The influence (of all variants, only where none is left
-    out) is the derivative by a variant's weight.
+    precision is q T / (q T + (1 - q) F).
     """
-    positive, negative = (label, ~label) if kept is None else (label & kept, ~label & kept)
     above, n = [], []
-    for of_class in (positive, negative):
+    for of_class in (label, ~label):
         before = _counted(of_class)
         n.append(before[..., -1:])
         above.append(_ratio(n[-1] - _at(before, begin), n[-1]))
     true, false = above
     mixed = prevalence * true + (1 - prevalence) * false
-    precision = np.divide(prevalence * true, mixed, out=np.zeros_like(mixed), where=mixed > 0)
-    share = np.where(positive, _ratio(np.ones_like(n[0]), n[0]), 0)
-    value = np.where(n[0] > 0, (share * precision).sum(axis=-1, keepdims=True), np.nan)
-    value = np.where(n[1] > 0, value, np.nan)[..., 0]
-    if kept is not None:
-        return value, share
+    precision = _ratio(prevalence * true, mixed)
+    share = np.where(label, _ratio(np.ones_like(n[0]), n[0]), 0)
+    value = (share * np.where(label, precision, 0)).sum(axis=-1)
     slope = share * prevalence * (1 - prevalence) * _ratio(np.ones_like(mixed), mixed**2)
+    _, end = _runs(begin == np.arange(begin.shape[-1]))
     gains = []
     for of_other, of_class in ((false, true), (-true, false)):
         # What a variant adds to T or F it adds at every score at or below its own.
         part = slope * of_other
-        _, end = _runs(begin == np.arange(begin.shape[-1]))
         gains.append(_at(_counted(part), end) - (part * of_class).sum(axis=-1, keepdims=True))
     of_positive = precision - value[..., None] + gains[0]
     influence = np.where(label, _ratio(of_positive, n[0]), _ratio(gains[1], n[1]))
     return value, influence
+
+
+def _exactly_without(
+    label: Bool[np.ndarray, "*batch variant"],
+    begin: Int[np.ndarray, "*batch variant"],
+    of_row: Int[np.ndarray, "*batch variant"],
+    prevalence: Float[np.ndarray, "*batch one"],
+    clusters: Int[np.ndarray, " some"],
+) -> Float[np.ndarray, "*batch some"]:
+    """Average precision without each of some clusters; NaN where what is left lacks a class."""
+    batch = label.shape[:-1]
+    # Precision is asked for at positives alone, which are few.
+    place = np.nonzero(label)[-1].reshape(*batch, -1)
+    first = np.take_along_axis(begin, place, -1)
+    of_positive = np.take_along_axis(of_row, place, -1)
+    negatives = _counted(~label)
+    false = negatives[..., -1:] - _at(negatives, first)
+    # Of each positive the first one of its score.
+    rank = (first - _at(negatives, first)).astype(np.int64)
+    found = np.full((*batch, len(clusters)), np.nan)
+    for number, cluster in enumerate(clusters):
+        gone = np.cumsum((of_row == cluster) & ~label, axis=-1, dtype=np.int32)
+        # Behind the place before the first: what is gone at or above it.
+        before = np.where(first > 0, np.take_along_axis(gone, np.maximum(first - 1, 0), -1), 0)
+        left = negatives[..., -1:] - gone[..., -1:]
+        above = _ratio(false - (gone[..., -1:] - before), left)
+        kept = of_positive != cluster
+        counted = _counted(kept)
+        positives = counted[..., -1:]
+        true = _ratio(positives - _at(counted, rank), positives)
+        mixed = prevalence * true + (1 - prevalence) * above
+        precision = np.where(kept, _ratio(prevalence * true, mixed), 0)
+        value = _ratio(precision.sum(axis=-1, keepdims=True), positives)
+        found[..., number] = np.where(left > 0, value, np.nan)[..., 0]
+    return found
 
 
 # Intervals ----------------------------------------------------------------------------------------
@@ -375,7 +408,7 @@ def _logit(x: Shaped[np.ndarray, "*shape"], step: float) -> Float[np.ndarray, "*
 
 def _changes(values: Shaped[np.ndarray, "*batch variant"]) -> Bool[np.ndarray, "*batch variant"]:
     """Where a value differs from the one before it, the first included."""
-    first = np.ones((*values.shape[:-1], 1), bool)
+    first = np.ones((*values.shape[:-1], min(1, values.shape[-1])), bool)
     return np.concatenate((first, values[..., 1:] != values[..., :-1]), axis=-1)
 
 
@@ -386,7 +419,7 @@ def _runs(
     n = changes.shape[-1]
     place = np.broadcast_to(np.arange(n), changes.shape)
     begin = np.maximum.accumulate(np.where(changes, place, 0), axis=-1)
-    last = np.full((*changes.shape[:-1], 1), n)
+    last = np.full((*changes.shape[:-1], min(1, n)), n)
     following = np.concatenate((np.where(changes, place, n)[..., 1:], last), axis=-1)
     end = np.minimum.accumulate(following[..., ::-1], axis=-1)[..., ::-1]
     return begin, end
