@@ -13,9 +13,11 @@ from jaxtyping import Bool, Float, Int
 
 from ntvep.evaluate import metrics, uncertainty
 from ntvep.evaluate.metrics import Interval, Ranked
+from ntvep.evaluate.uncertainty import Deleted
 
 BLOCK_BASES = 500_000
 """Blocks that count alike in the AUROC balanced by coordinate."""
+_STEP = 1e-6
 FEWEST_OF_CONSEQUENCE = 30
 """A consequence with fewer scored variants is no part of the macro average."""
 
@@ -128,7 +130,9 @@ def balanced(data: Ranked, of_part: Int[np.ndarray, " variant"]) -> Average:
         np.bincount(data.clusters.of_row[c], weight[c], n) for c in (data.label, ~data.label)
     ]
     effective = min(float(uncertainty.effective_clusters(w[None])[0]) for w in weights)
-    return Average(_interval(value, by_cluster, effective), len(np.unique(of_part)), effective)
+    share = np.maximum(*weights)
+    found = _interval(value, by_cluster, share, effective)
+    return Average(found, len(np.unique(of_part)), effective)
 
 
 def _weight_beaten(
@@ -155,7 +159,7 @@ def macro(parts: Sequence[Ranked]) -> Average:
     if not parts:
         return _nothing()
     n = len(parts[0].clusters.copies)
-    influence, values, effective = np.zeros(n), [], []
+    influence, share, values, effective = np.zeros(n), np.zeros(n), [], []
     for data in parts:
         value = metrics.auroc(data.label, data.score)
         won = uncertainty.pairs_won(data.label[None], data.score[None])[0]
@@ -163,10 +167,14 @@ def macro(parts: Sequence[Ranked]) -> Average:
         others = np.where(data.label, data.negatives, data.positives)
         by_row = (won / others - value) / of_class
         influence += np.bincount(data.clusters.of_row, by_row, minlength=n) / len(parts)
+        sizes = [
+            np.bincount(data.clusters.of_row[c], minlength=n) for c in (data.label, ~data.label)
+        ]
+        share += np.maximum(*(size / size.sum() for size in sizes)) / len(parts)
         values.append(value)
         effective.append(data.support.scarcer)
     mean = float(np.mean(values))
-    return Average(_interval(mean, influence, min(effective)), len(parts), min(effective))
+    return Average(_interval(mean, influence, share, min(effective)), len(parts), min(effective))
 
 
 def by_chromosome(parts: Sequence[Ranked]) -> Average:
@@ -189,11 +197,26 @@ def _of_parts(
     value: float, influence: Float[np.ndarray, " part"], weight: Float[np.ndarray, " part"]
 ) -> Average:
     effective = float(uncertainty.effective_clusters(weight[None])[0])
-    return Average(_interval(float(value), influence, effective), len(weight), effective)
+    share = weight / weight.sum()
+    return Average(_interval(float(value), influence, share, effective), len(weight), effective)
 
 
-def _interval(value: float, influence: Float[np.ndarray, " cluster"], effective: float) -> Interval:
-    ends = uncertainty.t_interval(np.array([value]), influence[None], np.array([effective]))
+def _interval(
+    value: float,
+    influence: Float[np.ndarray, " part"],
+    share: Float[np.ndarray, " part"],
+    effective: float,
+) -> Interval:
+    """Interval by deletion of each part, which takes its influence over what the others weigh.
+
+    That is exact for a ratio of sums over the parts, and first order for the other averages.
+    """
+    there = share > 0
+    if (share >= 1).any():
+        return Interval(value, float("nan"), float("nan"))
+    without = value - influence[there] / (1 - share[there])
+    deleted = Deleted(np.array([value]), without[None], _STEP)
+    ends = uncertainty.auroc_interval(deleted, np.array([effective]))
     return Interval(value, float(ends[0][0]), float(ends[1][0]))
 
 

@@ -294,28 +294,6 @@ def auprc_difference(a: Deleted, b: Deleted, clusters: Float[np.ndarray, "*batch
     return np.where(same, low * 0, low), np.where(same, high * 0, high)
 
 
-def t_interval(
-    value: Float[np.ndarray, "*batch"],
-    influence: Float[np.ndarray, "*batch cluster"],
-    clusters: Float[np.ndarray, "*batch"],
-) -> Ends:
-    """95 % interval of a mean over clusters within 0 and 1, from what each adds to it.
-
-    Args:
-        value: the mean, a weighted AUROC for instance.
-        influence: of each cluster, in all 0: its share of the derivative by the clusters' weights.
-        clusters: effective number of them.
-    """
-    variance = (influence**2).sum(axis=-1) * clusters / np.maximum(clusters - 1, 1)
-    step = 1e-6
-    inside = np.clip(value, step, 1 - step)
-    half = _quantile(clusters) * np.sqrt(variance) / (inside * (1 - inside))
-    centre = _logit(value, step)
-    enough = (clusters >= FEWEST_CLUSTERS) & (variance > 0) & np.isfinite(value)
-    low, high = special.expit(centre - half), special.expit(centre + half)
-    return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
-
-
 def _on_logit(
     deleted: Deleted, clusters: Float[np.ndarray, "*batch"]
 ) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"]]:
@@ -454,4 +432,6 @@ def _ratio(
 ) -> Float[np.ndarray, "..."]:
     """Part of the whole; NaN of nothing."""
     part, whole = np.broadcast_arrays(part, whole)
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    nothing = np.full(part.shape, np.nan)
+    ratio: Float[np.ndarray, "..."] = np.divide(part, whole, out=nothing, where=whole > 0)
+    return ratio
