@@ -329,7 +329,7 @@ def test_a_class_that_is_absent_or_small_fails_no_run(tmp_path):
         assert "too few for an AUROC of llr" in line
         page = (folder / "r" / "index.html").read_text()
         assert f"Among the scores are {said}: too few" in page
-        assert table(folder / "r", "headline")["auroc"].null_count() == 4
+        assert table(folder / "r", "headline")["auroc"].null_count() == 6
     hits = table(folder / "r", "hits")
     ok = scores.join(labels.filter(kept), ["chrom", "pos"]).filter(pl.col("status") == "ok")
     rank = (-ok["llr"]).rank() / ok.height * 100
