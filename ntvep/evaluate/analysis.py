@@ -294,9 +294,15 @@ def _figures(data: Ranked, labelled: int, found: Discrimination | None) -> _Row:
         "auprc", found.auprc if found else None
     )
     return row | {
-        "positive_clusters": round(data.support.positives, 1),
-        "negative_clusters": round(data.support.negatives, 1),
+        **_clusters(data.support),
         "note": _note(data.support) if found else TOO_FEW,
+    }
+
+
+def _clusters(support: Support) -> _Row:
+    return {
+        "positive_clusters": round(support.positives, 1),
+        "negative_clusters": round(support.negatives, 1),
     }
 
 
@@ -500,6 +506,7 @@ def _effects(rows: _Rows, score: Score) -> list[_Row]:
         {
             "effect": name,
             "variants": int(known.sum()),
+            "clusters": round(clusters.effective, 1),
             "without_score": int(np.isfinite(rows.table["effect"].to_numpy()).sum() - known.sum()),
             **_interval("spearman", metrics.spearman(x, y, clusters)),
         }
@@ -521,6 +528,7 @@ def _severity(rows: _Rows, score: Score) -> list[_Row]:
     return [
         {
             "variants": int(known.sum()),
+            "clusters": round(rows.clusters.rows(known).effective, 1),
             **_interval("spearman", metrics.spearman(value, severity, rows.clusters.rows(known))),
             "pearson": float(stats.pearsonr(value, severity).statistic),
         }
@@ -649,7 +657,7 @@ def _difference(rows: _Rows, judged: Mapping[Score, _Judged], a: Score, b: Score
     for name, difference in zip(("auroc", "auprc"), differences, strict=True):
         row |= _interval(f"{name}_difference", difference)
         row |= {f"{name}_verdict": _verdict(a, b, difference)}
-    return row | {"note": _note(found[0].support)}
+    return row | _clusters(found[0].support) | {"note": _note(found[0].support)}
 
 
 def _verdict(a: Score, b: Score, difference: Interval) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import special, stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ntvep.evaluate import genes, metrics
@@ -39,8 +40,18 @@ def test_within_and_between_genes():
     value = np.mean(inside)
     effective = pairs.sum() ** 2 / (pairs**2).sum()
     assert genes.within_genes(found).effective == pytest.approx(effective)
+    # The interval by leaving out each gene in truth.
+    in_order = found.won
+    logits = special.logit(
+        [(in_order.sum() - w) / (pairs.sum() - p) for w, p in zip(in_order, pairs, strict=True)]
+    )
+    half = stats.t.ppf(0.975, effective - 1) * np.sqrt(
+        14 / 15 * ((logits - logits.mean()) ** 2).sum()
+    )
+    shifted = special.logit(value) - 14 * (logits.mean() - special.logit(value)) / 2
+    ends = (min(special.logit(value), shifted) - half, max(special.logit(value), shifted) + half)
     interval = genes.within_genes(found).found
-    assert interval.low < value < interval.high
+    assert (interval.low, interval.high) == pytest.approx(special.expit(ends))
 
 
 def test_prevalence_is_that_of_the_other_variants():
