@@ -11,6 +11,7 @@ import polars as pl
 from ntvep.commands.inputs import provenance_of
 from ntvep.errors import ConfigError, InputError
 from ntvep.evaluate.analysis import (
+    CANNOT_BE_TOLD_APART,
     LOWER_FEATURES,
     Analysis,
     Score,
@@ -100,7 +101,7 @@ def judge(
         ref_mismatch_limit: share of labels with another REF that stops as a wrong assembly.
 
     Raises:
-        InputError: a table cannot be used, or a set of labels has one class only.
+        InputError: a table cannot be used, or no label of a set is among the scores.
         ConfigError: an option has a value that cannot be used.
     """
     if matched is not None and matched < 1:
@@ -238,17 +239,18 @@ def _judge_set(
 ) -> LabelSet:
     positives, negatives = (table["label"] == True).sum(), (table["label"] == False).sum()  # noqa: E712
     effects = table["effect"].count()
-    if not (positives and negatives) and not effects:
+    if not (positives or negatives or effects):
         counts = ", ".join(
             f"{n} {outcome}" for outcome, n in outcomes.select("outcome", "labels").rows()
         )
         raise InputError(
-            f"{name}: {positives} positives and {negatives} negatives are among the scores "
-            f"({counts}); expected both. Score the variants of the labels, or give labels of the "
-            "other class with one more --labels"
+            f"{name}: 0 positives and 0 negatives are among the scores ({counts}); expected some. "
+            "Score the variants of the labels, or give labels of what was scored"
         )
     notes = []
-    if matched is not None:
+    if matched is not None and not (positives and negatives):
+        notes.append("Not matched: one class is absent.")
+    elif matched is not None:
         table, note = _matched(name, table, features, matched)
         notes.append(note)
     present = [score for score in judged if table[score.column].count()]
@@ -286,11 +288,13 @@ def _what_the_background_changes(analysis: Analysis) -> Iterator[str]:
     for row in analysis.tables.get("differences", pl.DataFrame()).iter_rows(named=True):
         if row["b"] == theirs and row.get("auroc_difference") is not None:
             low, high = row["auroc_difference_low"], row["auroc_difference_high"]
+            apart = row["auroc_verdict"] == CANNOT_BE_TOLD_APART
             yield (
                 f"{theirs} is {primary.name} among SNVs at random places of the same trinucleotide "
                 f"context. On the {row['variants']:,} variants that have both, the AUROC of "
                 f"{primary.name} less that of the percentile is {row['auroc_difference']:.3f} "
-                f"({in_words(low, high, '95 % interval ')})."
+                f"({in_words(low, high, '95 % interval ')})"
+                f"{'; the two cannot be told apart' if apart else ''}."
             )
 
 
@@ -303,5 +307,10 @@ def _line(name: str, labels: LabelSet) -> str:
         return f"{name}: {counts}: {primary['note']} for an AUROC of {analysis.primary.name}"
     interval = in_words(primary["auroc_low"], primary["auroc_high"], "95 % interval ")
     line = f"{name}: {analysis.primary.name}, AUROC {primary['auroc']:.3f} ({interval}; {counts})"
+    if primary["indel_positives"] + primary["indel_negatives"]:
+        for kind, words in (("snv", "SNVs"), ("indel", "indels")):
+            value = primary[f"{kind}_auroc"]
+            line += f"; {words} {'too few' if value is None else f'{value:.3f}'}"
+    line += f"; {primary['note']}" if primary["note"] else ""
     rule = rows.get("consequence rule")
     return line + (f"; the consequence alone {rule['auroc']:.3f}" if rule and rule["auroc"] else "")
