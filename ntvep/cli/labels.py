@@ -1,7 +1,7 @@
 """``ntvep labels``: what is known of variants, brought into one form."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,7 +15,7 @@ app = typer.Typer(
 gtex = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Labels of GTEx's eQTLs, v8 and v10.",
+    help="Labels of QTLs: GTEx v8, v10 and v11, eQTL Catalogue.",
 )
 app.add_typer(gtex, name="gtex")
 
@@ -24,9 +24,16 @@ Features = Annotated[
     list[str] | None,
     typer.Option("--feature", help="Column or INFO key of numbers to keep (AF, phyloP); repeat."),
 ]
+Exclude = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Leave out these alleles, which another predictor was trained on: VCF, labels or "
+        "table; repeat."
+    ),
+]
 Files = Annotated[list[Path], typer.Argument(metavar="IN...", help="Tables: TSV or Parquet.")]
 Release = Annotated[
-    str | None, typer.Option(help="GTEx release.", show_default="from the files' names")
+    str | None, typer.Option(help="Release of the study.", show_default="from the files' names")
 ]
 
 
@@ -36,7 +43,13 @@ Release = Annotated[
 def clinvar(
     source: Annotated[Path, typer.Argument(metavar="IN", help="ClinVar's VCF.")],
     output: Output,
-    min_stars: Annotated[int, typer.Option(help="Fewest review stars.", min=0, max=4)] = 0,
+    min_stars: Annotated[
+        int, typer.Option(help="Fewest review stars; 0: no assertion criteria.", min=0, max=4)
+    ] = 1,
+    classification: Annotated[
+        Literal["germline", "oncogenicity"],
+        typer.Option(help="Which of ClinVar's classifications is the label."),
+    ] = "germline",
     consequence: Annotated[
         list[str] | None,
         typer.Option(help="Keep this most severe consequence (missense_variant); repeat."),
@@ -45,6 +58,7 @@ def clinvar(
         str | None, typer.Option(help="Keep these genes: a file, one a line, or A,B,C.")
     ] = None,
     feature: Features = None,
+    exclude: Exclude = None,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -58,9 +72,11 @@ def clinvar(
         output,
         command=command_line(),
         min_stars=min_stars,
+        classification=classification,
         consequences=consequence or (),
         genes=genes,
         features=feature or (),
+        exclude=exclude or (),
         force=force,
     )
 
@@ -76,6 +92,7 @@ def finemapped(
         float, typer.Option(help="Negative: at most this PIP in all tissues.")
     ] = 0.01,
     release: Release = None,
+    exclude: Exclude = None,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -94,6 +111,7 @@ def finemapped(
         positive_pip=positive_pip,
         negative_pip=negative_pip,
         release=release,
+        exclude=exclude or (),
         force=force,
     )
 
@@ -102,7 +120,11 @@ def finemapped(
 def pairs(
     files: Files,
     output: Output,
+    max_q: Annotated[
+        float, typer.Option(help="Largest q-value of a significant gene, in egenes.")
+    ] = 0.05,
     release: Release = None,
+    exclude: Exclude = None,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -111,7 +133,15 @@ def pairs(
     from ntvep.commands.labels import label_pairs
 
     set_up_log(quiet, verbose)
-    label_pairs(files, output, command=command_line(), release=release, force=force)
+    label_pairs(
+        files,
+        output,
+        command=command_line(),
+        max_q=max_q,
+        release=release,
+        exclude=exclude or (),
+        force=force,
+    )
 
 
 @app.command(
@@ -138,6 +168,7 @@ def table(
     name: Annotated[
         str | None, typer.Option(help="Of the source, in reports.", show_default="IN")
     ] = None,
+    exclude: Exclude = None,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -156,7 +187,15 @@ def table(
         negative=negative or (),
         features=feature or (),
     )
-    label_table(source, output, where, command=command_line(), name=name, force=force)
+    label_table(
+        source,
+        output,
+        where,
+        command=command_line(),
+        name=name,
+        exclude=exclude or (),
+        force=force,
+    )
 
 
 @app.command(
@@ -183,7 +222,7 @@ def match(
     verbose: Verbose = False,
 ) -> None:
     """Draw negatives like the positives: same chromosome, consequence, distance, frequency."""
-    from ntvep.commands.labels import match as match_labels
+    from ntvep.commands.match import match as match_labels
 
     set_up_log(quiet, verbose)
     match_labels(

@@ -179,6 +179,45 @@ def _normal_forms(alleles: pl.DataFrame, reference: Reference | None) -> pl.Data
     )
 
 
+def trimmed_keys(alleles: pl.DataFrame) -> pl.Series:
+    """A key of each allele: equal where two are trimmed to the same change of the same contig.
+
+    Without a reference: alleles are not left-aligned, so that an indel in a repeat has several.
+
+    Args:
+        alleles: ``chrom``, ``pos``, ``ref``, ``alt``.
+
+    Returns:
+        Text; null where REF or ALT is no sequence of A, C, G, T.
+    """
+    single = pl.all_horizontal(pl.col("ref", "alt").str.len_bytes() == 1)
+    named = alleles.select(
+        _ALLELE,
+        contig=canonical_contigs(alleles["chrom"]),
+        has_bases=pl.all_horizontal(pl.col("ref", "alt").str.contains(_BASES)),
+    )
+    longer = named.filter("has_bases", ~single).select("pos", "ref", "alt").unique()
+    changes = []
+    for pos, ref, alt in longer.iter_rows():
+        edit = windows.trim(pos, ref, alt)
+        changes.append(f"{edit.start}:{dna.decode(edit.ref)}>{dna.decode(edit.alt)}")
+    trimmed = longer.with_columns(trimmed=pl.Series(changes, dtype=pl.String))
+    as_it_is = pl.format("{}:{}>{}", pl.col("pos") - 1, *(_upper(side) for side in ("ref", "alt")))
+    return (
+        named.join(trimmed, ["pos", "ref", "alt"], how="left", maintain_order="left")
+        .select(
+            pl.when("has_bases").then(
+                pl.format("{}:{}", "contig", pl.coalesce("trimmed", as_it_is))
+            )
+        )
+        .to_series()
+    )
+
+
+def _upper(side: str) -> pl.Expr:
+    return pl.col(side).str.to_uppercase()
+
+
 def canonical_contigs(chrom: pl.Series) -> pl.Series:
     """Contig names in one spelling; see :func:`ntvep.contigs.canonical`."""
     spelled = chrom.unique().to_list()

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ntvep.commands.labels import match
+from ntvep.commands.match import match
 from ntvep.errors import ConfigError, InputError
 from ntvep.evaluate.matching import DISTANCE_EDGES, distances, match_negatives
 from ntvep.io.intervals import read_intervals

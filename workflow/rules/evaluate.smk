@@ -13,11 +13,14 @@ LABEL_COMMANDS = {
 }
 LABEL_OPTIONS = (
     "min_stars",
+    "classification",
     "consequence",
     "genes",
     "positive_pip",
     "negative_pip",
+    "max_q",
     "release",
+    "exclude",
     "label",
     "positive",
     "negative",
@@ -31,7 +34,8 @@ LABEL_OPTIONS = (
 
 rule labels:
     input:
-        lambda wildcards: LABELS[wildcards.name]["files"],
+        files=lambda wildcards: LABELS[wildcards.name]["files"],
+        exclude=lambda wildcards: LABELS[wildcards.name].get("exclude", []),
     output:
         RESULTS / "labels" / "{name}.parquet",
     log:
@@ -46,7 +50,7 @@ rule labels:
         command=lambda wildcards: LABEL_COMMANDS[LABELS[wildcards.name]["source"]],
         options=lambda wildcards: options_of(LABELS[wildcards.name], *LABEL_OPTIONS),
     shell:
-        "ntvep labels {params.command} {input:q} --output {output:q} --force {params.options} 2> {log:q}"
+        "ntvep labels {params.command} {input.files:q} --output {output:q} --force {params.options} 2> {log:q}"
 
 
 rule match_labels:
