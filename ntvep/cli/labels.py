@@ -199,6 +199,39 @@ def table(
 
 
 @app.command(
+    epilog="Example: `ntvep labels consequences gtex.parquet -o annotated.parquet --annotation "
+    "genes.gtf.gz --annotation ccre.bed -r GRCh38.fa`"
+)
+def consequences(
+    source: Annotated[Path, typer.Argument(metavar="LABELS", help="Labels, .parquet.")],
+    output: Output,
+    annotation: Annotated[
+        list[Path],
+        typer.Option(help="GTF (Ensembl, GENCODE), BED of regulatory elements, or one of each."),
+    ],
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", "-r", help="FASTA: tells missense from synonymous."),
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Give a consequence, in Ensembl's terms, to labels that have none."""
+    from ntvep.commands.consequences import add_consequences
+
+    set_up_log(quiet, verbose)
+    add_consequences(
+        source,
+        output,
+        command=command_line(),
+        annotation=annotation,
+        reference=reference,
+        force=force,
+    )
+
+
+@app.command(
     epilog="Example: `ntvep labels match clinvar.parquet -o matched.parquet --negatives 9 "
     "--annotation genes.gtf.gz`"
 )

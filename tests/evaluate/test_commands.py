@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ntvep.cli import app
-from ntvep.commands import fetch, labels, match
+from ntvep.commands import consequences, fetch, labels, match
 from ntvep.commands.labels import TableColumns
 
 OUT = Path("out.parquet")
@@ -25,6 +25,7 @@ def calls(monkeypatch):
     for name in ("label_clinvar", "label_finemapped", "label_pairs", "label_table"):
         monkeypatch.setattr(labels, name, record)
     monkeypatch.setattr(match, "match", record)
+    monkeypatch.setattr(consequences, "add_consequences", record)
     monkeypatch.setattr(fetch, "fetch", record)
     monkeypatch.setattr("ntvep.cli.labels.command_line", lambda: "ntvep")
     return made
@@ -100,6 +101,12 @@ EXCLUDE = {"exclude": ()}
                 TableColumns("a", "e", "g", "c", "s", ["P", "Q"], ["N"], ["AF"]),
             ),
             {"name": "mine"} | EXCLUDE | COMMON,
+        ),
+        (
+            "labels consequences in.parquet -o out.parquet --annotation a.gtf --annotation b.bed"
+            " -r g.fa",
+            (Path("in.parquet"), OUT),
+            {"annotation": [Path("a.gtf"), Path("b.bed")], "reference": Path("g.fa")} | COMMON,
         ),
         ("labels match in.parquet -o out.parquet", (Path("in.parquet"), OUT), MATCH | COMMON),
         (
