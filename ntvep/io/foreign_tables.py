@@ -14,7 +14,7 @@ LINE = "_line"
 """Column that says which line of its file a row is."""
 
 # What tables write where they have nothing to say.
-_NOTHING = ["", ".", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
+NOTHING = ["", ".", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 # Our names of what an allele is told by -> the spellings of others, in lower case.
 _ALLELE: Mapping[str, Sequence[str]] = {
     "chrom": ("chrom", "chr", "chromosome", "contig"),
@@ -44,7 +44,7 @@ def scan(path: Path) -> pl.LazyFrame:
             path,
             separator="," if ".csv" in path.suffixes else "\t",
             infer_schema=False,
-            null_values=_NOTHING,
+            null_values=NOTHING,
             comment_prefix="##",
             quote_char=None if ".csv" not in path.suffixes else '"',
         )

@@ -1,0 +1,76 @@
+"""names of other people's scores -> which way each counts as more deleterious.
+
+Fixed by what their authors publish, never chosen on labels. A name that is not known has no
+direction, and is asked for: one that is guessed turns an AUROC of 1 into 0.
+"""
+
+import re
+from collections.abc import Collection
+from typing import Literal
+
+from ntvep.errors import ConfigError
+
+Direction = Literal["higher", "lower"]
+
+# Words of a name, in lower case, letters and digits apart from what stands between them. The first
+# line that holds decides.
+_KNOWN: tuple[tuple[str, int], ...] = (
+    # dbNSFP turns every score into a rank that rises with damage.
+    (r"rankscore", 1),
+    # An absolute value has lost its sign: how much, whichever way.
+    (r"\babs|absllr", 1),
+    # Log-likelihood ratios of ALT: less likely is worse (Benegas et al. 2025; Ye et al. 2025).
+    (r"\bgpn ?(msa|star)", -1),
+    # Probability of being tolerated (Ng and Henikoff 2003).
+    (r"\bsift", -1),
+    (r"\bcadd|\bphred\b|\brawscore\b", 1),
+    (r"\brevel\b", 1),
+    (r"\balpha ?missense|\bam pathogenicity\b", 1),
+    (r"\bpoly ?phen|\bpph2", 1),
+    (r"\bphylo ?p\d*(way)?\b|\bphylo ?p", 1),
+    (r"\bphast ?cons", 1),
+    (r"\bgerp", 1),
+    # Common alleles are tolerated: AF, MAF, AF_EXAC, gnomADe_AF, FAF95, AF_popmax, AC.
+    (r"\b(m|f|e|g)?af\d*\b|\ballele (frequency|freq|count)\b|\bac\b|\bpopmax\b", -1),
+    # What is near a gene's start or an exon matters more.
+    (r"\bdistance$", -1),
+)
+
+
+def known_direction(name: str) -> int | None:
+    """+1 if higher counts as more deleterious, -1 if lower does, None for a name not known.
+
+    In any spelling: ``AF_EXAC``, ``gnomad-af``, ``CADD_phred``, ``phyloP100way``, ``GPN-MSA``.
+    """
+    words = re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
+    return next((sign for pattern, sign in _KNOWN if re.search(pattern, words)), None)
+
+
+def direction(
+    name: str, *, option: str, lower: Collection[str] = (), higher: Collection[str] = ()
+) -> int:
+    """As :func:`known_direction`, unless the user says otherwise.
+
+    Args:
+        name: of a score or feature.
+        option: what to type to say it, for the message.
+        lower: names of which lower counts.
+        higher: names of which higher counts.
+
+    Raises:
+        ConfigError: the name is in both, or in neither and not known.
+    """
+    given = {-1: name in lower, 1: name in higher}
+    if all(given.values()):
+        raise ConfigError(f"{name}: was said to count both as lower and as higher; expected one")
+    for sign, is_given in given.items():
+        if is_given:
+            return sign
+    known = known_direction(name)
+    if known is None:
+        raise ConfigError(
+            f"{name}: is lower or higher more deleterious? It is no score that is known (CADD, "
+            "REVEL, AlphaMissense, SIFT, PolyPhen, phyloP, GERP, GPN-Star, GPN-MSA, allele "
+            f"frequencies); type {option}"
+        )
+    return known
