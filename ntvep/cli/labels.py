@@ -248,8 +248,16 @@ def match(
         typer.Option(help="tss or exon of a GTF, interval of a BED.", show_default="the first"),
     ] = None,
     frequency: Annotated[
-        str | None, typer.Option(help="Feature that is an allele frequency: match on it, too.")
+        str | None,
+        typer.Option(help="Feature that is an allele frequency or count: match on it, too."),
     ] = None,
+    near: Annotated[
+        list[str] | None,
+        typer.Option(help="Feature of numbers: draw the nearest negatives in it; repeat."),
+    ] = None,
+    within: Annotated[
+        float, typer.Option(help="Of --near: the largest difference of ranks, a share of all.")
+    ] = 0.05,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -267,5 +275,7 @@ def match(
         annotation=annotation,
         distance=distance,
         frequency=frequency,
+        near=near or (),
+        within=within,
         force=force,
     )

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +10,13 @@ import polars as pl
 
 from ntvep import windows
 from ntvep.errors import ConfigError, InputError
-from ntvep.evaluate.directions import known_direction
+from ntvep.evaluate.directions import SIGNS, direction, known_direction
 from ntvep.evaluate.joining import canonical_contigs, trimmed_keys
 from ntvep.io.against import BIGWIG_SUFFIXES, rows_at
 from ntvep.io.bigwig import values_at
 
 _log = logging.getLogger("ntvep")
 
-_DIRECTIONS = {"higher": 1, "lower": -1}
 # Scores of several transcripts in one field (dbNSFP), and VEP's "deleterious(0.02)".
 _PARTS, _IN_BRACKETS = "[;,|&]", r"\(([^()]+)\)$"
 _BASES = "^[ACGTacgt]+$"
@@ -63,16 +62,20 @@ def parse(texts: Sequence[str]) -> list[Against]:
     """
     parsed = [_parse(text) for text in texts]
     names = [one.name for one in parsed]
-    return [
-        one if names.count(one.name) == 1 else Against(one.path, one.column, f"{one.name} of "
-            f"{one.path.name}", one.sign)
+    told_apart = [
+        one if names.count(one.name) == 1 else replace(one, name=f"{one.name} of {one.path.name}")
         for one in parsed
-    ]  # fmt: skip
+    ]
+    names = [one.name for one in told_apart]
+    if len({*names}) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"--against: {twice} was given twice; give each score once")
+    return told_apart
 
 
 def _parse(text: str) -> Against:
     words = text.split(":")
-    said = _DIRECTIONS.get(words[-1]) if len(words) > 1 else None
+    said = SIGNS.get(words[-1]) if len(words) > 1 else None
     if said is not None:
         words.pop()
     # A path may hold colons itself.
@@ -89,14 +92,8 @@ def _parse(text: str) -> Against:
         raise ConfigError(f"--against {text}: {expected}")
     name = column or path.stem
     # A file's name tells where a column's does not: cadd.tsv.gz:score.
-    known = known_direction(name) or known_direction(path.name.split(".")[0])
-    sign = said or known
-    if sign is None:
-        raise ConfigError(
-            f"--against {text}: is lower or higher more deleterious? {name} is no score that is "
-            f"known (CADD, REVEL, AlphaMissense, SIFT, PolyPhen, phyloP, GERP, GPN-Star, GPN-MSA, "
-            f"allele frequencies); type --against {text}:higher or --against {text}:lower"
-        )
+    of_file = known_direction(path.name.split(".")[0])
+    sign = said or known_direction(name) or of_file or direction(name, {}, f"--against {text}")
     return Against(path, column, name, sign)
 
 

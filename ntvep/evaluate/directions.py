@@ -5,12 +5,12 @@ direction, and is asked for: one that is guessed turns an AUROC of 1 into 0.
 """
 
 import re
-from collections.abc import Collection
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 from ntvep.errors import ConfigError
 
-Direction = Literal["higher", "lower"]
+SIGNS = {"higher": 1, "lower": -1}
+"""What is typed -> +1 if higher counts as more deleterious, -1 if lower does."""
 
 # Words of a name, in lower case, letters and digits apart from what stands between them. The first
 # line that holds decides.
@@ -46,31 +46,38 @@ def known_direction(name: str) -> int | None:
     return next((sign for pattern, sign in _KNOWN if re.search(pattern, words)), None)
 
 
-def direction(
-    name: str, *, option: str, lower: Collection[str] = (), higher: Collection[str] = ()
-) -> int:
-    """As :func:`known_direction`, unless the user says otherwise.
+def parse_directions(texts: Sequence[str]) -> dict[str, int]:
+    """Names -> signs, of what was typed as ``NAME:lower`` or ``NAME:higher``.
+
+    Raises:
+        ConfigError: another form, or a name with both directions.
+    """
+    said: dict[str, int] = {}
+    for text in texts:
+        name, colon, word = text.rpartition(":")
+        if not (name and colon and word in SIGNS):
+            raise ConfigError(f"--direction {text}: expected NAME:lower or NAME:higher")
+        if said.setdefault(name, SIGNS[word]) != SIGNS[word]:
+            raise ConfigError(f"--direction {name}: was said to be lower and higher; expected one")
+    return said
+
+
+def direction(name: str, said: Mapping[str, int], option: str) -> int:
+    """The sign of a score or feature: what was said of it, else what is known.
 
     Args:
         name: of a score or feature.
-        option: what to type to say it, for the message.
-        lower: names of which lower counts.
-        higher: names of which higher counts.
+        said: see :func:`parse_directions`.
+        option: what to type to say it, without the direction, for the message.
 
     Raises:
-        ConfigError: the name is in both, or in neither and not known.
+        ConfigError: nothing was said, and the name is not known.
     """
-    given = {-1: name in lower, 1: name in higher}
-    if all(given.values()):
-        raise ConfigError(f"{name}: was said to count both as lower and as higher; expected one")
-    for sign, is_given in given.items():
-        if is_given:
-            return sign
-    known = known_direction(name)
-    if known is None:
+    sign = said.get(name) or known_direction(name)
+    if sign is None:
         raise ConfigError(
-            f"{name}: is lower or higher more deleterious? It is no score that is known (CADD, "
+            f"{name}: is lower or higher more deleterious? It is none of the known names (CADD, "
             "REVEL, AlphaMissense, SIFT, PolyPhen, phyloP, GERP, GPN-Star, GPN-MSA, allele "
-            f"frequencies); type {option}"
+            f"frequencies, distances); type {option}:lower or {option}:higher"
         )
-    return known
+    return sign

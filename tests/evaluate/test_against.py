@@ -11,7 +11,7 @@ import pytest
 
 from ntvep.commands.against import Against, other_scores, parse
 from ntvep.errors import ConfigError, InputError
-from ntvep.evaluate.directions import direction, known_direction
+from ntvep.evaluate.directions import direction, known_direction, parse_directions
 
 
 @pytest.mark.parametrize(
@@ -38,12 +38,18 @@ def test_directions_in_any_spelling(names, sign):
 
 
 def test_an_unknown_name_needs_a_direction():
-    assert direction("x", option="--lower x", lower=["x"]) == -1
-    assert direction("AF", option="", higher=["AF"]) == 1
-    with pytest.raises(ConfigError, match=r"x: is lower or higher .* type --lower x"):
-        direction("x", option="--lower x")
-    with pytest.raises(ConfigError, match="both as lower and as higher"):
-        direction("x", option="", lower=["x"], higher=["x"])
+    said = parse_directions(["x:lower", "AF:higher", "a:b:lower"])
+    assert said == {"x": -1, "AF": 1, "a:b": -1}
+    assert [direction(name, said, "") for name in ("x", "AF", "MAF")] == [-1, 1, -1]
+    with pytest.raises(ConfigError, match=r"^y: is lower or higher .* type --direction y:lower or"):
+        direction("y", said, "--direction y")
+    for texts, message in (
+        (["x"], "--direction x: expected NAME:lower or NAME:higher"),
+        ([":lower"], "--direction :lower: expected NAME"),
+        (["x:lower", "x:higher"], "--direction x: was said to be lower and higher"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            parse_directions(texts)
 
 
 # Ours: SNVs, one with another contig name, an untrimmed one, an insertion, a deletion.
@@ -214,11 +220,13 @@ def test_what_is_typed(tmp_path):
         ("AF of cadd.tsv.gz", 1),
         ("AF of phyloP.tsv", -1),
     ]
+    with pytest.raises(ConfigError, match=r"PHRED of cadd.tsv.gz was given twice"):
+        parse([f"{at[1]}:PHRED", f"{at[1]}:PHRED"])
     for text, message in (
         ("none.tsv:PHRED", "--against none.tsv:PHRED: no such file"),
         (str(at[1]), "name the score's column: FILE:COLUMN"),
         (f"{at[2]}:mean", "a BigWig has no columns"),
-        (f"{at[0]}:x", "is lower or higher more deleterious?.*a:b.tsv:x:higher or"),
+        (f"{at[0]}:x", "is lower or higher more deleterious.*a:b.tsv:x:lower or"),
     ):
         with pytest.raises(ConfigError, match=message):
             parse([text])

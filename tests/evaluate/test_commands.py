@@ -39,7 +39,8 @@ CLINVAR = {
     "features": (),
 }
 GTEX = {"positive_pip": 0.9, "negative_pip": 0.01, "release": None}
-MATCH = {"negatives": 1, "seed": 0, "annotation": None, "distance": None, "frequency": None}
+MATCH = {"negatives": 1, "seed": 0, "annotation": None, "distance": None, "frequency": None,
+         "near": (), "within": 0.05}  # fmt: skip
 FETCH = {"release": None, "md5": None, "sha256": None, "md5_url": None, "unpack": False}
 COMMON = {"command": "ntvep", "force": False}
 EXCLUDE = {"exclude": ()}
@@ -111,7 +112,7 @@ EXCLUDE = {"exclude": ()}
         ("labels match in.parquet -o out.parquet", (Path("in.parquet"), OUT), MATCH | COMMON),
         (
             "labels match in.parquet -o out.parquet --negatives 9 --seed 4 --annotation g.gtf"
-            " --distance exon --frequency AF",
+            " --distance exon --frequency AF --near phyloP --near CADD --within 0.1",
             (Path("in.parquet"), OUT),
             {
                 "negatives": 9,
@@ -119,6 +120,8 @@ EXCLUDE = {"exclude": ()}
                 "annotation": Path("g.gtf"),
                 "distance": "exon",
                 "frequency": "AF",
+                "near": ["phyloP", "CADD"],
+                "within": 0.1,
             }
             | COMMON,
         ),

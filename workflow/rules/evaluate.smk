@@ -77,6 +77,8 @@ rule match_labels:
             "annotation",
             "distance",
             "frequency",
+            "near",
+            "within",
         ),
     shell:
         "ntvep labels match {input.labels:q} --output {output:q} --force {params.options} 2> {log:q}"
@@ -101,7 +103,11 @@ rule evaluate:
             f"--labels {quote(path)}" for path in input.labels
         ),
         options=options_of(
-            config.get("evaluate", {}), "matched", "lower", "ref_mismatch_limit"
+            config.get("evaluate", {}),
+            "matched",
+            "direction",
+            "against",
+            "ref_mismatch_limit",
         ),
     shell:
         "ntvep evaluate {input.scores:q} {params.labels} --reference {input.reference:q}"
