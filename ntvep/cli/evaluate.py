@@ -38,6 +38,10 @@ def evaluate(
             "VCF (INFO), or a BigWig; repeat."
         ),
     ] = None,
+    absolute: Annotated[
+        bool,
+        typer.Option("--absolute", help="Judge |llr| first: REF and ALT are arbitrary (eQTL)."),
+    ] = False,
     direction: Annotated[
         list[str] | None,
         typer.Option(help="NAME:lower or NAME:higher, of a feature of unknown direction; repeat."),
@@ -65,6 +69,7 @@ def evaluate(
         matched=matched,
         directions=direction or (),
         against=against or (),
+        absolute=absolute,
         ref_mismatch_limit=ref_mismatch_limit,
         force=force,
     ):

@@ -199,6 +199,48 @@ def table(
 
 
 @app.command(
+    epilog="Example: `ntvep labels benchmark traitgym test.parquet -o traitgym.parquet --subset "
+    "subset/disease.parquet`"
+)
+def benchmark(
+    name: Annotated[
+        Literal["traitgym", "dart-caqtl", "dart-dsqtl", "vep-eval", "brca1", "mavedb"],
+        typer.Argument(help="Which benchmark."),
+    ],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Its file, as it is published.")],
+    output: Output,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference", "-r", help="FASTA: tells which allele is REF, where that is arbitrary."
+        ),
+    ] = None,
+    subset: Annotated[
+        list[Path] | None, typer.Option(help="Keep the alleles of this table alone; repeat.")
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Labels of TraitGym, DART-Eval, VEP-eval, BRCA1 saturation editing or MaveDB.
+
+    Written from the published layouts; not run on the real files.
+    """
+    from ntvep.commands.benchmark import label_benchmark
+
+    set_up_log(quiet, verbose)
+    label_benchmark(
+        name,
+        source,
+        output,
+        command=command_line(),
+        reference=reference,
+        subset=subset or (),
+        force=force,
+    )
+
+
+@app.command(
     epilog="Example: `ntvep labels consequences gtex.parquet -o annotated.parquet --annotation "
     "genes.gtf.gz --annotation ccre.bed -r GRCh38.fa`"
 )

@@ -15,6 +15,7 @@ from ntvep.errors import ConfigError, InputError
 from ntvep.evaluate.analysis import (
     Analysis,
     Score,
+    absolute_scores,
     analyse,
     baselines_of,
     model_column,
@@ -47,6 +48,7 @@ def evaluate(
     matched: int | None = None,
     directions: Sequence[str] = (),
     against: Sequence[str] = (),
+    absolute: bool = False,
     ref_mismatch_limit: float = 0.01,
     force: bool = False,
 ) -> list[str]:
@@ -66,6 +68,7 @@ def evaluate(
             matched=matched,
             directions=directions,
             against=against,
+            absolute=absolute,
             ref_mismatch_limit=ref_mismatch_limit,
         )
         for name, content in render(report):
@@ -84,6 +87,7 @@ def judge(
     matched: int | None = None,
     directions: Sequence[str] = (),
     against: Sequence[str] = (),
+    absolute: bool = False,
     ref_mismatch_limit: float = 0.01,
 ) -> Report:
     """Join scores to labels and compute all that a report shows.
@@ -102,6 +106,7 @@ def judge(
             bins of distances and allele frequencies that the labels have; None takes all.
         directions: ``NAME:lower`` or ``NAME:higher`` of features whose direction is not known.
         against: files of other scores; see :func:`ntvep.commands.against.parse`.
+        absolute: judge ``|llr|`` and the like first: of these labels, REF and ALT are arbitrary.
         ref_mismatch_limit: share of labels with another REF that stops as a wrong assembly.
 
     Raises:
@@ -124,7 +129,10 @@ def judge(
             f"--direction {', '.join(sorted(unknown))}: the labels have no such feature; "
             f"found {', '.join(features) or 'none'}"
         )
-    judged = scores_of(table.columns, list(models)) + baselines_of(table.columns, features, said)
+    ours = scores_of(table.columns, list(models))
+    sizes = absolute_scores(ours) if absolute else []
+    table = table.with_columns(pl.col(s.column[1:-1]).abs().alias(s.column) for s in sizes)
+    judged = sizes + ours + baselines_of(table.columns, features, said)
     table, others = _with_others(table, parse_against(against))
     judged += others
     sets = [

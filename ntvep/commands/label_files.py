@@ -70,7 +70,7 @@ def excluded_alleles(files: Sequence[Path]) -> pl.DataFrame:
         some = pl.concat([pl.Series("key", [], pl.String()), *(k.alias("key") for k in found)])
         if not some.drop_nulls().len():
             raise InputError(
-                f"{path}: holds no allele of A, C, G, T to exclude; expected a VCF, or a table "
+                f"{path}: holds no allele of A, C, G, T; expected a VCF, or a table "
                 "with chrom, pos, ref, alt"
             )
         keys.append(some)

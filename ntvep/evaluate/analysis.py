@@ -115,6 +115,20 @@ def scores_of(columns: Sequence[str], models: Sequence[str]) -> list[Score]:
     ]
 
 
+def absolute_scores(scores: Sequence[Score]) -> list[Score]:
+    """The size of those scores that compare ALT with REF, whichever of them is likelier.
+
+    For alleles of which REF and ALT are arbitrary (eQTL, complex traits): declared before labels
+    are seen, never chosen on them. Columns are ``|llr|`` of ``llr``.
+    """
+    compared = ("llr", "llr_site", "llr_marginal", "llr_unmasked", "pll_delta")
+    return [
+        Score(f"|{score.column}|", f"|{score.name}|", 1, score.kind, score.model)
+        for score in scores
+        if score.column.split(" · ")[0] in compared
+    ]
+
+
 def model_column(column: str, model: str, models: Sequence[str]) -> str:
     """Name of a column of SCORES in the joined table: with its model if there are several."""
     return column if len(models) == 1 else f"{column} · {model}"

@@ -32,6 +32,8 @@ _KNOWN: tuple[tuple[str, int], ...] = (
     (r"\bgerp", 1),
     # Common alleles are tolerated: AF, MAF, AF_EXAC, gnomADe_AF, FAF95, AF_popmax, AC.
     (r"\b(m|f|e|g)?af\d*\b|\ballele (frequency|freq|count)\b|\bac\b|\bpopmax\b", -1),
+    # The rarer a mutation is without selection, the more is it suspected.
+    (r"\bmutation rate\b|\broulette", -1),
     # What is near a gene's start or an exon matters more.
     (r"\bdistance$", -1),
 )

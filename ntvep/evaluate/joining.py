@@ -282,6 +282,24 @@ def _compare_ref(
     return compared["ref_is"]
 
 
+def ref_agrees(alleles: pl.DataFrame, reference: Reference) -> pl.Series:
+    """Whether the REF of each single-base allele is the reference's; null where it has no place.
+
+    Args:
+        alleles: ``chrom``, ``pos``, ``ref``; each REF of one base.
+        reference: the genome.
+    """
+    rows = alleles.select("chrom", "pos", "ref").with_row_index("row")
+    found = [
+        group.select("row", ref_is=_look_up(str(chrom), group, reference))
+        for (chrom,), group in rows.group_by("chrom")
+    ]
+    empty = pl.DataFrame(schema={"row": pl.UInt32(), "ref_is": _REF_IS})
+    compared = rows.join(pl.concat([empty, *found]), "row", how="left", maintain_order="left")
+    known = pl.when(pl.col("ref_is") != _ABSENT).then(pl.col("ref_is") == _AGREES)
+    return compared.select(known.alias("agrees")).to_series()
+
+
 def _look_up(chrom: str, singles: pl.DataFrame, reference: Reference) -> pl.Series:
     """Whether single bases of one contig are those of the reference."""
     place, expected = singles["pos"].to_numpy() - 1, dna.encode(singles["ref"].str.join("").item())

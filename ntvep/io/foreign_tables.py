@@ -24,13 +24,14 @@ _ALLELE: Mapping[str, Sequence[str]] = {
 }
 
 
-def scan(path: Path) -> pl.LazyFrame:
+def scan(path: Path, skip: int = 0) -> pl.LazyFrame:
     """A table's columns: those of text files as text, with null for what says nothing.
 
     Args:
         path: .parquet; else text with a header line, separated by commas if it is called .csv and
             by tabs if not, plain or compressed. Lines before the header that begin with ## are
             left out.
+        skip: further lines before the header.
 
     Raises:
         InputError: the file is missing, empty, or has no header.
@@ -44,6 +45,7 @@ def scan(path: Path) -> pl.LazyFrame:
             path,
             separator="," if ".csv" in path.suffixes else "\t",
             infer_schema=False,
+            skip_rows=skip,
             null_values=NOTHING,
             comment_prefix="##",
             quote_char=None if ".csv" not in path.suffixes else '"',

@@ -27,7 +27,7 @@ from ntvep.evaluate.directions import direction, known_direction, parse_directio
         ("SIFT_converted_rankscore GPN-MSA_absLLR", 1),
         ("GPN-MSA gpn_msa GPN-Star gpnstar GPN_MSA_LLR", -1),
         ("AF MAF AF_EXAC AF_TGP gnomAD_AF gnomADe_AF_nfe AF_popmax FAF95 allele_frequency AC", -1),
-        ("tss_distance exon_distance", -1),
+        ("tss_distance exon_distance mutation_rate Roulette_MR", -1),
         ("score LEAF AFFINITY ACMG phenotype SAFE distance_rank raw", None),
     ],
 )

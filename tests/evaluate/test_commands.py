@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ntvep.cli import app
-from ntvep.commands import consequences, fetch, labels, match
+from ntvep.commands import benchmark, consequences, fetch, labels, match
 from ntvep.commands.labels import TableColumns
 
 OUT = Path("out.parquet")
@@ -25,6 +25,7 @@ def calls(monkeypatch):
     for name in ("label_clinvar", "label_finemapped", "label_pairs", "label_table"):
         monkeypatch.setattr(labels, name, record)
     monkeypatch.setattr(match, "match", record)
+    monkeypatch.setattr(benchmark, "label_benchmark", record)
     monkeypatch.setattr(consequences, "add_consequences", record)
     monkeypatch.setattr(fetch, "fetch", record)
     monkeypatch.setattr("ntvep.cli.labels.command_line", lambda: "ntvep")
@@ -102,6 +103,11 @@ EXCLUDE = {"exclude": ()}
                 TableColumns("a", "e", "g", "c", "s", ["P", "Q"], ["N"], ["AF"]),
             ),
             {"name": "mine"} | EXCLUDE | COMMON,
+        ),
+        (
+            "labels benchmark dart-caqtl in.tsv -o out.parquet -r g.fa --subset a --subset b",
+            ("dart-caqtl", Path("in.tsv"), OUT),
+            {"reference": Path("g.fa"), "subset": [Path("a"), Path("b")]} | COMMON,
         ),
         (
             "labels consequences in.parquet -o out.parquet --annotation a.gtf --annotation b.bed"

@@ -327,6 +327,22 @@ def test_unknown_feature(tmp_path):
         tables(tmp_path, directions=["CADD:lower"])
 
 
+def test_the_size_of_a_score_is_declared_beforehand(tmp_path):
+    """Where REF and ALT are arbitrary: the larger |llr| counts, and it comes first."""
+    scores, labels = variants()
+    found = tables(tmp_path, scores, labels, absolute=True)
+    headline = found["headline"]
+    assert headline["score"][0] == "|llr|"
+    row = headline.row(0, named=True)
+    assert row["deleterious"] == "higher"
+    joined = labels.join(scores.filter(pl.col("llr").is_not_null()), ["chrom", "pos", "ref", "alt"])
+    joined = joined.filter(pl.col("label").is_not_null())
+    exact = roc_auc_score(joined["label"], joined["llr"].abs())
+    assert row["auroc"] == pytest.approx(exact)
+    assert "|cosine_distance|" not in headline["score"].to_list()
+    assert "|llr|" not in tables(tmp_path, scores, labels)["headline"]["score"].to_list()
+
+
 def test_other_scores_stand_beside_ours(tmp_path):
     """By allele, as rows of every table; a variant that they lack is counted."""
     scores, labels = variants()
@@ -416,7 +432,7 @@ def test_every_option_arrives(monkeypatch):
     monkeypatch.setattr("ntvep.commands.evaluate.evaluate", catch)
     command = (
         "evaluate a.parquet b.parquet --labels x --labels y -o out -r ref.fa --matched 3 "
-        "--direction AF:lower --direction x:higher --against a.bw --against b.tsv:REVEL "
+        "--direction AF:lower --direction x:higher --against a.bw --against b.tsv:REVEL --absolute "
         "--ref-mismatch-limit 0.5 --force"
     )
     done = CliRunner().invoke(app, command.split())
@@ -429,6 +445,7 @@ def test_every_option_arrives(monkeypatch):
         "matched": 3,
         "directions": ["AF:lower", "x:higher"],
         "against": ["a.bw", "b.tsv:REVEL"],
+        "absolute": True,
         "ref_mismatch_limit": 0.5,
         "force": True,
     }

@@ -107,6 +107,7 @@ rule evaluate:
             "matched",
             "direction",
             "against",
+            "absolute",
             "ref_mismatch_limit",
         ),
     shell:
