@@ -8,21 +8,24 @@ from pathlib import Path
 
 import polars as pl
 
+from ntvep.commands.against import Against, other_scores
+from ntvep.commands.against import parse as parse_against
 from ntvep.commands.inputs import provenance_of
 from ntvep.errors import ConfigError, InputError
 from ntvep.evaluate.analysis import (
     CANNOT_BE_TOLD_APART,
-    LOWER_FEATURES,
     Analysis,
     Score,
+    absolute_scores,
     analyse,
     baselines_of,
     model_column,
     scores_of,
 )
 from ntvep.evaluate.baselines import add_baselines
+from ntvep.evaluate.directions import parse_directions
 from ntvep.evaluate.joining import OUTCOME_MEANING, Joined, Outcome, join
-from ntvep.evaluate.matching import DISTANCE_EDGES, FREQUENCY_EDGES, match_negatives
+from ntvep.evaluate.matching import MATCH_GROUP, edges_of, match_negatives
 from ntvep.evaluate.metrics import in_words
 from ntvep.evaluate.report import MARK, LabelSet, Report, render
 from ntvep.io.fasta import FastaReference, open_reference
@@ -45,7 +48,9 @@ def evaluate(
     command: str,
     reference: Path | None = None,
     matched: int | None = None,
-    lower: Sequence[str] = (),
+    directions: Sequence[str] = (),
+    against: Sequence[str] = (),
+    absolute: bool = False,
     ref_mismatch_limit: float = 0.01,
     force: bool = False,
 ) -> list[str]:
@@ -63,7 +68,9 @@ def evaluate(
             command=command,
             reference=reference,
             matched=matched,
-            lower=lower,
+            directions=directions,
+            against=against,
+            absolute=absolute,
             ref_mismatch_limit=ref_mismatch_limit,
         )
         for name, content in render(report):
@@ -80,7 +87,9 @@ def judge(
     command: str,
     reference: Path | None = None,
     matched: int | None = None,
-    lower: Sequence[str] = (),
+    directions: Sequence[str] = (),
+    against: Sequence[str] = (),
+    absolute: bool = False,
     ref_mismatch_limit: float = 0.01,
 ) -> Report:
     """Join scores to labels and compute all that a report shows.
@@ -97,7 +106,9 @@ def judge(
             two baselines need it.
         matched: number of negatives for each positive, drawn from its chromosome, consequence and
             bins of distances and allele frequencies that the labels have; None takes all.
-        lower: features of which lower counts as more deleterious.
+        directions: ``NAME:lower`` or ``NAME:higher`` of features whose direction is not known.
+        against: files of other scores; see :func:`ntvep.commands.against.parse`.
+        absolute: judge ``|llr|`` and the like first: of these labels, REF and ALT are arbitrary.
         ref_mismatch_limit: share of labels with another REF that stops as a wrong assembly.
 
     Raises:
@@ -106,6 +117,7 @@ def judge(
     """
     if matched is not None and matched < 1:
         raise ConfigError(f"--matched is {matched}; expected 1 or more")
+    parse_against(against)
     models = _models(scores)
     table, outcomes, features = _joined(
         {name: files for name, (files, _) in models.items()},
@@ -113,13 +125,18 @@ def judge(
         None if reference is None else open_reference(reference),
         ref_mismatch_limit,
     )
-    unknown = set(lower) - set(features)
-    if unknown:
+    said = parse_directions(directions)
+    if unknown := set(said) - set(features):
         raise ConfigError(
-            f"--lower {', '.join(sorted(unknown))}: the labels have no such feature; "
+            f"--direction {', '.join(sorted(unknown))}: the labels have no such feature; "
             f"found {', '.join(features) or 'none'}"
         )
-    judged = scores_of(table.columns, list(models)) + baselines_of(table.columns, features, lower)
+    ours = scores_of(table.columns, list(models))
+    sizes = absolute_scores(ours) if absolute else []
+    table = table.with_columns(pl.col(s.column[1:-1]).abs().alias(s.column) for s in sizes)
+    judged = sizes + ours + baselines_of(table.columns, features, said)
+    table, others = _with_others(table, parse_against(against))
+    judged += others
     sets = [
         _judge_set(
             str(name), table.filter(pl.col("source") == name), judged, features, rows, matched
@@ -174,13 +191,27 @@ def _joined(
         joined = join(scores, labels, reference, ref_mismatch_limit=ref_mismatch_limit)
         if joined.repeated_scores:
             _log.info("%s: %d alleles were scored twice", name, joined.repeated_scores)
-        features = list(joined.features)
+        features = [name for name in joined.features if name != MATCH_GROUP]
         outcomes.append(_outcomes(name, joined))
         names = ("status", *SCORE_NAMES, LLR_PERCENTILE.name)
         theirs = [name for name in names if name in scores.columns]
         renamed = joined.table.rename({c: model_column(c, name, list(models)) for c in theirs})
         table = _beside(table, renamed) if table.width else renamed
     return add_baselines(table, reference), pl.concat(outcomes), features
+
+
+def _with_others(
+    table: pl.DataFrame, against: Sequence[Against]
+) -> tuple[pl.DataFrame, list[Score]]:
+    """Scores of others as columns of the joined table; null where they have none."""
+    found = other_scores(table, against)
+    # A feature of the labels may have the name of a score.
+    names = [one.name if one.name not in table.columns else f"{one.name} (file)" for one in found]
+    scores = [
+        Score(name, name, one.sign, "feature") for name, one in zip(names, found, strict=True)
+    ]
+    columns = [one.values.alias(name) for name, one in zip(names, found, strict=True)]
+    return table.with_columns(columns), scores
 
 
 def _beside(table: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
@@ -264,9 +295,8 @@ def _judge_set(
 def _matched(
     name: str, table: pl.DataFrame, features: Iterable[str], negatives: int
 ) -> tuple[pl.DataFrame, str]:
-    distances = {f: DISTANCE_EDGES for f in features if f.endswith("_distance")}
-    frequencies = {f: FREQUENCY_EDGES for f in features if f.lower() in LOWER_FEATURES}
-    bins: dict[str, Sequence[float]] = {**distances, **frequencies}
+    found_edges = {f: edges_of(f, table[f]) for f in features}
+    bins = {name: edges for name, edges in found_edges.items() if edges is not None}
     found = match_negatives(table, negatives, seed=0, bins=bins)
     on = ", ".join(("chromosome", "consequence", *bins))
     if not found.positives:

@@ -15,6 +15,7 @@ from ntvep.evaluate import genes, metrics, uncertainty
 from ntvep.evaluate.baselines import TYPES
 from ntvep.evaluate.calibration import calibrate
 from ntvep.evaluate.consequences import SEVERITY
+from ntvep.evaluate.directions import direction
 from ntvep.evaluate.metrics import Clusters, Discrimination, Interval, Ranked, Support
 from ntvep.objectives import SCORE_NAMES
 from ntvep.schema import LLR_PERCENTILE, Status
@@ -42,8 +43,6 @@ SIGN: Mapping[str, int] = {
     "end_distance": 1,
 }
 """+1: higher counts as more deleterious; -1: lower does. Fixed here, never chosen on labels."""
-LOWER_FEATURES = frozenset({"af", "maf", "ac", "allele_frequency"})
-"""Features (in any case) of which lower counts, unless the user says otherwise: rarity."""
 
 BASELINES: Mapping[str, str] = {
     "consequence_rank": "consequence rule",
@@ -122,24 +121,37 @@ def scores_of(columns: Sequence[str], models: Sequence[str]) -> list[Score]:
     ]
 
 
+def absolute_scores(scores: Sequence[Score]) -> list[Score]:
+    """The size of those scores that compare ALT with REF, whichever of them is likelier.
+
+    For alleles of which REF and ALT are arbitrary (eQTL, complex traits): declared before labels
+    are seen, never chosen on them. Columns are ``|llr|`` of ``llr``.
+    """
+    compared = ("llr", "llr_site", "llr_marginal", "llr_unmasked", "pll_delta")
+    return [
+        Score(f"|{score.column}|", f"|{score.name}|", 1, score.kind, score.model)
+        for score in scores
+        if score.column.split(" · ")[0] in compared
+    ]
+
+
 def model_column(column: str, model: str, models: Sequence[str]) -> str:
     """Name of a column of SCORES in the joined table: with its model if there are several."""
     return column if len(models) == 1 else f"{column} · {model}"
 
 
 def baselines_of(
-    columns: Sequence[str], features: Sequence[str], lower: Iterable[str] = ()
+    columns: Sequence[str], features: Sequence[str], directions: Mapping[str, int] | None = None
 ) -> list[Score]:
-    """Baselines and features among the columns; ``lower`` names features of which lower counts."""
-    declared = {name.lower() for name in lower} | LOWER_FEATURES
+    """Baselines and features among the columns; ``directions`` has signs that the user gave.
 
-    def is_lower(name: str) -> bool:
-        # Distances to a gene's start or exon: what is near matters more.
-        return name.lower() in declared or name.endswith("_distance")
-
+    Raises:
+        ConfigError: a feature's direction is neither known nor given.
+    """
+    said = directions or {}
     return [
         *(Score(c, name, SIGN[c], "baseline") for c, name in BASELINES.items() if c in columns),
-        *(Score(c, c, -1 if is_lower(c) else 1, "feature") for c in features),
+        *(Score(c, c, direction(c, said, f"--direction {c}"), "feature") for c in features),
     ]
 
 

@@ -399,8 +399,50 @@ def test_a_table_of_labels_is_no_table_of_scores(tmp_path):
 
 
 def test_unknown_feature(tmp_path):
-    with pytest.raises(ConfigError, match=r"--lower CADD: .* found AF"):
-        tables(tmp_path, lower=["CADD"])
+    with pytest.raises(ConfigError, match=r"--direction CADD: .* found AF"):
+        tables(tmp_path, directions=["CADD:lower"])
+
+
+def test_the_size_of_a_score_is_declared_beforehand(tmp_path):
+    """Where REF and ALT are arbitrary: the larger |llr| counts, and it comes first."""
+    scores, labels = variants()
+    found = tables(tmp_path, scores, labels, absolute=True)
+    headline = found["headline"]
+    assert headline["score"][0] == "|llr|"
+    row = headline.row(0, named=True)
+    assert row["deleterious"] == "higher"
+    joined = labels.join(scores.filter(pl.col("llr").is_not_null()), ["chrom", "pos", "ref", "alt"])
+    joined = joined.filter(pl.col("label").is_not_null())
+    exact = roc_auc_score(joined["label"], joined["llr"].abs())
+    assert row["auroc"] == pytest.approx(exact)
+    assert "|cosine_distance|" not in headline["score"].to_list()
+    assert "|llr|" not in tables(tmp_path, scores, labels)["headline"]["score"].to_list()
+
+
+def test_other_scores_stand_beside_ours(tmp_path):
+    """By allele, as rows of every table; a variant that they lack is counted."""
+    scores, labels = variants()
+    places = labels.select("chrom", "pos", "ref", "alt", "label")
+    rng = np.random.default_rng(1)
+    theirs = places.with_columns(
+        REVEL=pl.col("label").fill_null(False).cast(pl.Float64) + pl.Series(rng.random(len(places)))
+    ).sample(fraction=1, shuffle=True, seed=1)[:-40]
+    path = tmp_path / "revel.tsv.gz"
+    theirs.drop("label").write_csv(path, separator="\t", compression="gzip")
+    theirs.rename({"REVEL": "turned"}).write_parquet(tmp_path / "turned.parquet")
+    typed = [f"{path}:REVEL", f"{tmp_path}/turned.parquet:turned:lower"]
+    found = tables(tmp_path, scores, labels, against=typed)
+    rows = {row["score"]: row for row in found["headline"].iter_rows(named=True)}
+    up, down = rows["REVEL"], rows["turned"]
+    assert (up["deleterious"], down["deleterious"]) == ("higher", "lower")
+    joined = labels.join(theirs, ["chrom", "pos", "ref", "alt"], how="inner")
+    joined = joined.filter(pl.col("label").is_not_null())
+    exact = roc_auc_score(joined["label"], joined["REVEL"])
+    assert up["auroc"] == pytest.approx(exact)
+    assert down["auroc"] == pytest.approx(1 - exact)
+    assert up["without_score"] > 0
+    with pytest.raises(ConfigError, match=r"--against none.bw: no such file"):
+        tables(tmp_path, scores, labels, against=["none.bw"])
 
 
 def test_only_a_report_is_replaced(tmp_path):
@@ -449,10 +491,11 @@ def test_signs_are_these():
     assert set(SCORE_NAMES) == {*lower, *higher}
     assert all(SIGN[name] == -1 for name in lower)
     assert all(SIGN[name] == 1 for name in higher)
-    features = {
-        s.name: s.direction for s in baselines_of([], ["AF", "CADD", "tss_distance", "x"], ["x"])
-    }
+    names = ["AF", "CADD", "tss_distance", "x"]
+    features = {s.name: s.direction for s in baselines_of([], names, {"x": -1})}
     assert features == {"AF": "lower", "CADD": "higher", "tss_distance": "lower", "x": "lower"}
+    with pytest.raises(ConfigError, match=r"x: is lower or higher .* --direction x:lower or"):
+        baselines_of([], names)
 
 
 def test_every_option_arrives(monkeypatch):
@@ -465,7 +508,8 @@ def test_every_option_arrives(monkeypatch):
     monkeypatch.setattr("ntvep.commands.evaluate.evaluate", catch)
     command = (
         "evaluate a.parquet b.parquet --labels x --labels y -o out -r ref.fa --matched 3 "
-        "--lower AF --lower MAF --ref-mismatch-limit 0.5 --force"
+        "--direction AF:lower --direction x:higher --against a.bw --against b.tsv:REVEL --absolute "
+        "--ref-mismatch-limit 0.5 --force"
     )
     done = CliRunner().invoke(app, command.split())
     assert done.output == "done\n"
@@ -475,7 +519,9 @@ def test_every_option_arrives(monkeypatch):
     assert seen == {
         "reference": Path("ref.fa"),
         "matched": 3,
-        "lower": ["AF", "MAF"],
+        "directions": ["AF:lower", "x:higher"],
+        "against": ["a.bw", "b.tsv:REVEL"],
+        "absolute": True,
         "ref_mismatch_limit": 0.5,
         "force": True,
     }
