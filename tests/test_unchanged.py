@@ -71,7 +71,9 @@ def test_scores_statuses_and_fingerprints_are_as_they_were(name, views, tmp_path
     assert old.fingerprint == new.fingerprint == fingerprint(old.model, old.settings)
     for theirs, ours in zip(records(FILES / f"{name}_{views}.vcf.gz"), records(vcf), strict=True):
         assert theirs[:7] == ours[:7]
-        keys = [[entry.partition("=")[0] for entry in info[7].split(";")] for info in (theirs, ours)]
+        keys = [
+            [entry.partition("=")[0] for entry in info[7].split(";")] for info in (theirs, ours)
+        ]
         assert keys[0] == keys[1]
 
 

@@ -100,7 +100,12 @@ def test_phylogpn_answers_for_many_windows_in_one_pass():
     ids = torch.from_numpy(checkpoint.description.tokenizer.encode(bases).ids.astype(np.int64))
     together = encoder.hidden(ids[None])[1][0]
     assert together.shape == (200 - 72, 48)
+    embedded = encoder.hidden(ids[None], 0)[0][0]
+    assert torch.equal(embedded, encoder.words.weight[ids[36:-36]])
+    inner = encoder.hidden(ids[None], 3)[0][0]
     for first in range(0, 128, 9):
+        one = encoder.hidden(ids[None, first : first + field], 3)[0][0]
+        torch.testing.assert_close(inner[first], one[0], rtol=0, atol=1e-6)
         alone = encoder.hidden(ids[None, first : first + field])[1][0]
         assert alone.shape == (1, 48)
         torch.testing.assert_close(together[first], alone[0], rtol=0, atol=1e-6)
