@@ -9,7 +9,8 @@ from typing import Any, Self, get_args
 
 from ntvep.description import Description
 from ntvep.errors import InputError
-from ntvep.schema import SCORE_COLUMNS, Column, Objective, score_schema
+from ntvep.objectives import Objective
+from ntvep.schema import SCORE_COLUMNS, Column, score_schema
 from ntvep.settings import Settings
 from ntvep.tokenizers.blank import blank
 
@@ -246,10 +247,9 @@ class Provenance:
             if model.kind == "kmer"
             else f"{model.field or settings.window_bases}-base"
         )
-        strand = "strand" if settings.views == 1 and model.strands_agree else "views"
+        views = "1 strand" if model.strands_agree else f"{settings.views} views"
         return (
-            f"layer {_layer_name(settings.layer)}, pool {settings.pool}, {settings.views} {strand}, "
-            f"{window} windows"
+            f"layer {_layer_name(settings.layer)}, pool {settings.pool}, {views}, {window} windows"
         )
 
     def vcf_lines(self) -> list[str]:

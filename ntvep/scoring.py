@@ -9,9 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from ntvep.alleles import TokenPair
-from ntvep.passes import AnswerIndex, Answers, Asking, Plan
-from ntvep.schema import defined_scores
+from ntvep.objectives import defined_scores
+from ntvep.passes import AnswerIndex, Answers, Asking, Plan, TokenPair
 from ntvep.tokens import Tokenizer
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from ntvep.commands.inputs import OnBadRecord, all_chunks, opened_vcf
+from ntvep.commands.inputs import all_chunks, opened_vcf
+from ntvep.commands.options import OnBadRecord
 from ntvep.commands.summary import Summary
 from ntvep.commands.writers import targets, writers
 from ntvep.errors import ConfigError, InputError

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from ntvep.description import Description
-from ntvep.models.family import Encoder, Family
+from ntvep.models.family import EncoderModule, Family, Finishes
 from ntvep.models.folder import (
     check_tensors,
     read_config,
@@ -34,7 +35,7 @@ class Checkpoint:
     folder: Path
     family: Family
     description: Description
-    encoder: Encoder
+    encoder: EncoderModule
     weights_sha256: str
     parameters: int
 
@@ -70,8 +71,13 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     module.load_state_dict(state, strict=True, assign=True)
     module.requires_grad_(False).eval()
     parameters = sum(p.numel() for p in module.parameters())
-    if hasattr(module, "loaded"):
+    if isinstance(module, Finishes):
         module.loaded()
-    if not isinstance(module, Encoder):
-        raise TypeError(f"{type(module).__name__} is no Encoder")
-    return Checkpoint(folder, family, description, module, weights_sha256(files), parameters)
+    return Checkpoint(
+        folder,
+        family,
+        description,
+        cast(EncoderModule, module),
+        weights_sha256(files),
+        parameters,
+    )

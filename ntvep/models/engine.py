@@ -199,7 +199,8 @@ class Engine:
         parts = [self._answer(questions, asked, batch, hidden)]
         for some in _by_kind(children, inputs.shared, inputs.lengths):
             for few in np.array_split(some, -(-len(some) // size)):
-                parts.append(self._go_on(questions, asked, few, passes, hidden, state))
+                part = self._go_on(questions, asked, few, passes, hidden, state)
+                parts.append(part)
         return parts
 
     def _batch(
@@ -318,7 +319,8 @@ class Engine:
             return ids
         column = np.zeros(len(self.tokenizer.terms), np.int64)
         column[list(self.tokenizer.nucleotides or ())] = np.arange(4)
-        return column[ids]
+        columns: Int64[np.ndarray, "query"] = column[ids]
+        return columns
 
     def _bases(
         self,

@@ -1,4 +1,4 @@
-"""checkpoint folder -> its files: config.json and texts, bounded; tensors, from safetensors only."""
+"""checkpoint folder -> its files: config.json and texts, bounded; tensors, from safetensors."""
 
 import hashlib
 import json
