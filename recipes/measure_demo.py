@@ -87,7 +87,7 @@ def logits_at(checkpoint: Checkpoint, ids: np.ndarray, at: int, batch: int = 30)
 def gpn_log_probabilities(
     checkpoint: Checkpoint, bases: np.ndarray, places: Sequence[int]
 ) -> Tensor:
-    """Log-probabilities [place, ACGT] of bases that are masked, one in each pass, softmax over all tokens."""
+    """Log-probabilities [place, ACGT] of bases masked one in a pass, softmax over all tokens."""
     tokenizer = checkpoint.description.tokenizer
     assert tokenizer.nucleotides is not None
     half = WINDOW // 2
