@@ -6,10 +6,8 @@ from pathlib import Path
 import polars as pl
 
 from ntvep.io.vcf import Chunk, Inspection
-
-_COLUMNS = b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
-# Beyond this a .tbi cannot point (tabix, 14-bit linear index over 2^29 bases).
-_TBI_END = 1 << 29
+from ntvep.io.vcf_header import TBI_END
+from ntvep.io.vcf_lines import COLUMNS, FILEFORMAT
 
 
 def inspection(name: str, contigs: Mapping[str, int], longest: int = 0) -> Inspection:
@@ -24,11 +22,11 @@ def inspection(name: str, contigs: Mapping[str, int], longest: int = 0) -> Inspe
     return Inspection(
         path=Path(name),
         name=name,
-        header=(b"##fileformat=VCFv4.2\n", _COLUMNS),
+        header=(FILEFORMAT + b"\n", COLUMNS + b"\n"),
         records=sum(contigs.values()),
         contigs=contigs,
         is_sorted=True,
-        needs_csi=longest > _TBI_END,
+        needs_csi=longest > TBI_END,
         bad=(),
         added=tuple(declared),
         notes=(),
