@@ -3,12 +3,26 @@
 from pathlib import Path
 
 from ntvep.errors import ModelError
+from ntvep.models.dnabert import DNABERT
+from ntvep.models.dnabert2 import DNABERT2
 from ntvep.models.family import Config, Family
+from ntvep.models.gena import GENA
 from ntvep.models.gpn import GPN
+from ntvep.models.moderngena import MODERNGENA
+from ntvep.models.mutbert import MUTBERT
 from ntvep.models.nt import NT
 from ntvep.models.phylogpn import PHYLOGPN
 
-FAMILIES: tuple[Family, ...] = (NT, GPN, PHYLOGPN)
+FAMILIES: tuple[Family, ...] = (
+    NT,
+    GPN,
+    PHYLOGPN,
+    DNABERT,
+    DNABERT2,
+    GENA,
+    MODERNGENA,
+    MUTBERT,
+)
 
 
 def family_of(folder: Path, config: Config) -> Family:
