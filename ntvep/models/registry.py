@@ -3,10 +3,16 @@
 from pathlib import Path
 
 from ntvep.errors import ModelError
+from ntvep.models.caduceus import CADUCEUS
+from ntvep.models.evo2 import EVO2
 from ntvep.models.family import Config, Family
+from ntvep.models.gpn import GPN
+from ntvep.models.hyenadna import HYENADNA
 from ntvep.models.nt import NT
+from ntvep.models.ntv3 import NTV3
+from ntvep.models.phylogpn import PHYLOGPN
 
-FAMILIES: tuple[Family, ...] = (NT,)
+FAMILIES: tuple[Family, ...] = (NT, GPN, PHYLOGPN, HYENADNA, CADUCEUS, NTV3, EVO2)
 
 
 def family_of(folder: Path, config: Config) -> Family:

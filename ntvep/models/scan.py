@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from jaxtyping import Float32
 from torch import Tensor
 
-# Digits of a token's number within a block of tokens; blocks follow each other. As many channels are
-# taken at a time as make a working array of this many numbers: on a CPU it stays in the caches; on a
-# GPU, where wide operations count, it has to fit in memory.
+# Digits of a token's number within a block of tokens; blocks follow each other. As many channels
+# are taken at once as make a working array of this many numbers: on a CPU it stays in the caches;
+# on a GPU, where wide operations count, it has to fit in memory.
 _CPU_DIGITS, _CPU_NUMBERS = (8, 8), 1 << 17
 _GPU_DIGITS, _GPU_NUMBERS = (8, 8, 8), 1 << 26
 
