@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.scan import in_turn, inputs, model_with, random_model, sequential_scan
 from ntvep.models import scan
 from ntvep.models.layers import causal_depthwise, long_convolution
 
@@ -71,6 +72,21 @@ def test_the_last_token_sees_the_first_one_of_a_long_input():
     assert moved[0, -1, 0] - found[0, -1, 0] == pytest.approx(
         0.01 * math.exp(-1e-5 * 1499), rel=1e-3
     )
+
+
+def test_the_benchmark_compares_equals():
+    given = drawn(2, 70, 5, 4)
+    plain = sequential_scan(*map(torch.from_numpy, given)).numpy()
+    expected = twin(*given)
+    assert np.abs(plain - expected).max() < 2e-6 * np.abs(expected).max()
+    model, ids = random_model(64), torch.randint(7, 11, (2, 70))
+    scans = (sequential_scan, scan.selective_scan, lambda x, *_: 0 * x)
+    plain, ours, without = (model_with(s, model, ids) for s in scans)
+    with torch.inference_mode():
+        assert in_turn([plain, ours], 1)[1] < 1e-4
+        # The model does run with the scan that it is given.
+        assert in_turn([ours, without], 1)[1] > 1e-3
+    assert inputs(2, 70, 5)[1].min() > 0
 
 
 @pytest.mark.gpu
