@@ -12,6 +12,7 @@ from ntvep import dna, windows
 from ntvep.description import Description
 from ntvep.dna import Dna
 from ntvep.genome import Reference
+from ntvep.passes import Locus, TokenPair
 from ntvep.schema import Status
 from ntvep.settings import Settings, View
 from ntvep.tokens import Changed, Tokenizer, Tokens, differing
@@ -19,49 +20,6 @@ from ntvep.windows import Edit, Grid, Span
 
 # The ALT sequence of a window and where the change begins in it, both read forward.
 AltSequence = tuple["WindowSequence", int]
-
-
-@dataclass(frozen=True, slots=True)
-class Locus:
-    """Where the REF sequence of a pair lies, on the strand that it is read on.
-
-    Attributes:
-        chrom: the contig.
-        reverse: whether it is read as the reverse complement.
-        start: place of its first base, counted along that strand; only differences mean something.
-    """
-
-    chrom: str
-    reverse: bool
-    start: int
-
-
-@dataclass(frozen=True, slots=True)
-class TokenPair:
-    """REF and ALT of one allele in one view, tokenised.
-
-    Attributes:
-        ref: tokens of the REF sequence.
-        alt: those of the ALT sequence; None where it is REF's with ``alt_ids`` in place of
-            ``ref_ids``.
-        ref_changed, alt_changed: indices of the tokens that hold the change.
-        ref_ids, alt_ids: ids of these tokens.
-        snv: for an SNV: offset in its token, REF base, ALT base, on this view's strand; else None.
-        one_mask: whether REF and ALT are the same input once these tokens are masked.
-        same_places: whether these tokens stand for the same bases on both sides.
-        locus: of the REF sequence, for models whose neighbouring windows share passes.
-    """
-
-    ref: Tokens
-    alt: Tokens | None
-    ref_changed: range
-    alt_changed: range
-    ref_ids: tuple[int, ...]
-    alt_ids: tuple[int, ...]
-    snv: tuple[int, int, int] | None
-    one_mask: bool
-    same_places: bool
-    locus: Locus | None = None
 
 
 @dataclass(frozen=True, eq=False)

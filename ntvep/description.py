@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ntvep.schema import Objective
+from ntvep.objectives import Objective
 from ntvep.tokens import Tokenizer
 
 

@@ -1,4 +1,4 @@
-"""a reference genome as the core sees it: which stretches of a contig there are, and their bases."""
+"""a reference genome as the core sees it -> its stretches, their bases, and names of contigs."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable

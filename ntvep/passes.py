@@ -17,14 +17,56 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
 from ntvep import dna
-from ntvep.alleles import TokenPair
 from ntvep.description import Description
-from ntvep.settings import Pool, Softmax
+from ntvep.objectives import DISTANCES, Pool, Softmax
 from ntvep.tokens import Tokens
 
 # Outputs of a rate model that one pass answers at most.
 _OUTPUTS_PER_PASS = 512
-_POOLED = {"cosine_distance", "l1", "l2", "dot"}
+_POOLED = frozenset(DISTANCES)
+
+
+@dataclass(frozen=True, slots=True)
+class Locus:
+    """Where the REF sequence of a pair lies, on the strand that it is read on.
+
+    Attributes:
+        chrom: the contig.
+        reverse: whether it is read as the reverse complement.
+        start: place of its first base, counted along that strand; only differences mean something.
+    """
+
+    chrom: str
+    reverse: bool
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """REF and ALT of one allele in one view, tokenised.
+
+    Attributes:
+        ref: tokens of the REF sequence.
+        alt: those of the ALT sequence; None where it is REF's with ``alt_ids`` in place of
+            ``ref_ids``.
+        ref_changed, alt_changed: indices of the tokens that hold the change.
+        ref_ids, alt_ids: ids of these tokens.
+        snv: for an SNV: offset in its token, REF base, ALT base, on this view's strand; else None.
+        one_mask: whether REF and ALT are the same input once these tokens are masked.
+        same_places: whether these tokens stand for the same bases on both sides.
+        locus: of the REF sequence, for models whose neighbouring windows share passes.
+    """
+
+    ref: Tokens
+    alt: Tokens | None
+    ref_changed: range
+    alt_changed: range
+    ref_ids: tuple[int, ...]
+    alt_ids: tuple[int, ...]
+    snv: tuple[int, int, int] | None
+    one_mask: bool
+    same_places: bool
+    locus: Locus | None = None
 
 
 @dataclass(frozen=True)
@@ -360,28 +402,26 @@ def distinct_passes(
     if asking.model.objective == "masked":
         ref_mask, alt_mask = _mask_texts((ref, alt), texts, asking.model.tokenizer.mask)
         apart = np.array([not pair.one_mask for pair in pairs], bool)
-        readers = (
+        readers = [
             _Readers(alone, ref, ref_mask),
             _Readers(wants.alone[apart[wants.alone]], alt, alt_mask),
             _Readers(_union(wants.unmasked, whole), ref, none),
             _Readers(whole, alt, alt_text),
-        )
+        ]
         places, inputs = _numbered_passes(readers, sequences, texts)
         masked_ref, masked_alt, whole_ref, whole_alt = places
         masked_alt = np.where(apart, masked_alt, masked_ref)
         return Readings(inputs, masked_ref, masked_alt, whole_ref, whole_alt)
-    # Unmasked models predict a token in the windows themselves.
-    reads_alt = _union(whole, wants.alone[~_told_by_ref(ref, alt)[wants.alone]])
-    if asking.model.objective == "rates":
-        reads_alt = whole
-    readers = (_Readers(_union(alone, whole), ref, none), _Readers(reads_alt, alt, alt_text))
+    # Other models predict a token in the windows themselves.
+    causal, told = asking.model.objective == "causal", _told_by_ref(ref, alt)
+    reads_alt = _union(whole, wants.alone[~told[wants.alone]]) if causal else whole
+    readers = [_Readers(_union(alone, whole), ref, none), _Readers(reads_alt, alt, alt_text)]
     (whole_ref, whole_alt), inputs = _numbered_passes(readers, sequences, texts)
-    if asking.model.objective == "rates":
+    if not causal:
         return Readings(inputs, whole_ref, whole_ref, whole_ref, whole_alt)
-    alone_alt = np.where(_told_by_ref(ref, alt), whole_ref, whole_alt)
     first = first_difference(pairs)
     inputs = _with_parents(inputs, whole_ref[reads_alt], whole_alt[reads_alt], first[reads_alt])
-    return Readings(inputs, whole_ref, alone_alt, whole_ref, whole_alt)
+    return Readings(inputs, whole_ref, np.where(told, whole_ref, whole_alt), whole_ref, whole_alt)
 
 
 def _told_by_ref(ref: Side, alt: Side) -> Bool[np.ndarray, "pair"]:
@@ -471,41 +511,34 @@ def asked(
     ref, alt, _ = sides
     count, inputs = len(pairs), readings.passes
     sizes = len(inputs), 1 + int(inputs.lengths.max(initial=0))
+    # A rate model has the rates of both bases at one place of the REF input.
+    beside = replace(alt, start=ref.start) if asking.model.objective == "rates" else alt
     lines = (
         ref.lines(wants.alone, readings.alone_ref),
-        alt.lines(wants.alone, readings.alone_alt),
+        beside.lines(wants.alone, readings.alone_alt),
         ref.lines(wants.unmasked, readings.whole_ref),
         alt.lines(wants.unmasked, readings.whole_ref),
     )
-    first = ref.start
-    if asking.model.objective == "causal":
-        first = np.minimum(first_difference(pairs), inputs_end(pairs))
+    first = _first_predicted(pairs, ref, asking)[wants.entropy]
     rows, (entropy_row, base_row, *line_rows) = _numbered(
-        _packed(sizes, readings.alone_ref[wants.entropy], first[wants.entropy]),
+        _packed(sizes, readings.alone_ref[wants.entropy], first),
         _packed(sizes, readings.alone_ref[wants.bases], ref.start[wants.bases]),
         *(_packed(sizes, some.passes, some.token) for some in lines),
     )
     entropy, (of_entropy,) = _numbered(entropy_row)
     bases, of_bases = _base_rows(pairs, wants.bases, base_row, asking)
-    hidden_lines = (
-        ref.lines(wants.hidden, readings.whole_ref),
-        alt.lines(wants.hidden, readings.whole_alt),
-    )
-    hidden, of_hidden = _numbered(
-        *(_packed(sizes, some.passes, some.token) for some in hidden_lines)
-    )
+    hidden, hidden_ref, hidden_alt = _hidden(ref, alt, wants, readings, sizes)
     since = _sums_from(pairs, asking)[wants.sums]
     sums, of_sums = _numbered(
         _packed(sizes, readings.whole_ref[wants.sums], since),
         _packed(sizes, readings.whole_alt[wants.sums], since),
     )
     pooled, of_pooled = _numbered(readings.whole_ref[wants.pools], readings.whole_alt[wants.pools])
+    ids = np.concatenate([some.ids for some in lines])
     questions = Questions(
         inputs,
         rows=_stacked(sizes, rows),
-        tokens=np.stack(
-            (np.concatenate(line_rows), np.concatenate([some.ids for some in lines])), axis=1
-        ),
+        tokens=np.stack((np.concatenate(line_rows), ids), axis=1),
         bases=bases,
         entropy=entropy,
         hidden=_stacked(sizes, hidden),
@@ -515,18 +548,15 @@ def asked(
         pool=asking.pool,
         softmax=asking.softmax,
     )
-    borders = np.cumsum([0, *(len(some.pair) for some in lines)]).tolist()
-    found = [
-        AnswerIndex(some.pair, np.arange(begin, end), some.weights)
-        for some, (begin, end) in zip(lines, pairwise(borders), strict=True)
-    ]
+    found = _found(lines)
     return Plan(
         questions,
-        *found,
-        *(
-            AnswerIndex(some.pair, places, some.weights)
-            for some, places in zip(hidden_lines, of_hidden, strict=True)
-        ),
+        alone_ref=found[0],
+        alone_alt=found[1],
+        unmasked_ref=found[2],
+        unmasked_alt=found[3],
+        hidden_ref=hidden_ref,
+        hidden_alt=hidden_alt,
         bases=_by_pair(count, wants.bases, of_bases),
         entropy=_by_pair(count, wants.entropy, of_entropy),
         ref_sum=_by_pair(count, wants.sums, of_sums[0]),
@@ -536,9 +566,40 @@ def asked(
     )
 
 
-def inputs_end(pairs: Sequence[TokenPair]) -> Int64[np.ndarray, "pair"]:
-    """Index of the last token of each REF input."""
-    return np.array([len(pair.ref.ids) - 1 for pair in pairs], np.int64)
+def _found(lines: Sequence[Lines]) -> list[AnswerIndex]:
+    """Where each line's log-probability is: one after the other."""
+    borders = np.cumsum([0, *(len(some.pair) for some in lines)]).tolist()
+    return [
+        AnswerIndex(some.pair, np.arange(begin, end), some.weights)
+        for some, (begin, end) in zip(lines, pairwise(borders), strict=True)
+    ]
+
+
+def _hidden(
+    ref: Side, alt: Side, wants: Wants, readings: Readings, sizes: tuple[int, int]
+) -> tuple[Int64[np.ndarray, "hidden_query"], AnswerIndex, AnswerIndex]:
+    """Hidden states of changed tokens in whole windows, and where each pair finds its own."""
+    lines = (
+        ref.lines(wants.hidden, readings.whole_ref),
+        alt.lines(wants.hidden, readings.whole_alt),
+    )
+    hidden, places = _numbered(*(_packed(sizes, some.passes, some.token) for some in lines))
+    found = [
+        AnswerIndex(some.pair, place, some.weights)
+        for some, place in zip(lines, places, strict=True)
+    ]
+    return hidden, found[0], found[1]
+
+
+def _first_predicted(
+    pairs: Sequence[TokenPair], ref: Side, asking: Asking
+) -> Int64[np.ndarray, "pair"]:
+    """The token of REF whose prediction has the entropy that is asked for."""
+    if asking.model.objective != "causal":
+        return ref.start
+    last = np.array([len(pair.ref.ids) - 1 for pair in pairs], np.int64)
+    first: Int64[np.ndarray, "pair"] = np.minimum(first_difference(pairs), last)
+    return first
 
 
 def _sums_from(pairs: Sequence[TokenPair], asking: Asking) -> Int64[np.ndarray, "pair"]:

@@ -10,10 +10,10 @@ import polars as pl
 from jaxtyping import Float64
 
 from ntvep import dna, scoring
-from ntvep.alleles import Prepare, Prepared, TokenPair, locator, preparer
+from ntvep.alleles import Prepare, Prepared, locator, preparer
 from ntvep.description import Description
 from ntvep.genome import Reference, canonical
-from ntvep.passes import Answers, Asking, LanguageModel, Plan, plan
+from ntvep.passes import Answers, Asking, LanguageModel, Plan, TokenPair, plan
 from ntvep.prefetch import ahead, behind
 from ntvep.schema import (
     ALLELES,

@@ -9,7 +9,8 @@ from typing import Any, Self, get_args
 
 from ntvep.description import Description
 from ntvep.errors import InputError
-from ntvep.schema import SCORE_COLUMNS, Column, Objective, score_schema
+from ntvep.objectives import Objective
+from ntvep.schema import SCORE_COLUMNS, Column, score_schema
 from ntvep.settings import Settings
 from ntvep.tokenizers.blank import blank
 
@@ -203,7 +204,7 @@ class Provenance:
             for kind in ("command", "scores")
         }
         given = {
-            key: re.sub(r"\\(.)", r"\1", value[1:-1]) if value[:1] == '"' else value
+            key: _unquoted(value) if value[:1] == '"' else value
             for line in lines.values()
             for key, value in _FIELD.findall(line)
         }
@@ -246,10 +247,9 @@ class Provenance:
             if model.kind == "kmer"
             else f"{model.field or settings.window_bases}-base"
         )
-        strand = "strand" if settings.views == 1 and model.strands_agree else "views"
+        views = "1 strand" if model.strands_agree else f"{settings.views} views"
         return (
-            f"layer {_layer_name(settings.layer)}, pool {settings.pool}, {settings.views} {strand}, "
-            f"{window} windows"
+            f"layer {_layer_name(settings.layer)}, pool {settings.pool}, {views}, {window} windows"
         )
 
     def vcf_lines(self) -> list[str]:
@@ -326,5 +326,23 @@ def _layer_name(layer: int | None) -> str:
 
 
 def _quoted(text: str) -> str:
+    r"""Text for a header line, which ends at a line end and must be UTF-8.
+
+    What is printable stays as it is. A file's name may hold any other byte: ``\x0a``.
+    """
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return '"' + "".join(c if c.isprintable() else _as_bytes(c) for c in escaped) + '"'
+
+
+def _as_bytes(character: str) -> str:
+    # Bytes of a file's name that are not UTF-8 are lone surrogates in Python.
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def _unquoted(text: str) -> str:
+    def plain(match: re.Match[bytes]) -> bytes:
+        return bytes.fromhex(match[1].decode()) if match[1] else match[2]
+
+    escaped = text[1:-1].encode("utf-8", "surrogateescape")
+    whole = re.sub(rb"\\(?:x([0-9a-f]{2})|(.))", plain, escaped)
+    return whole.decode("utf-8", "surrogateescape")

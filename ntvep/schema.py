@@ -3,15 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal
 
 import polars as pl
 
-# What the outputs of a model are: a token given all others, a token given those before it, or log
-# rates of A, C, G, T at every base of an unmasked window.
-Objective = Literal["masked", "causal", "rates"]
-# How bases become tokens.
-Kind = Literal["kmer", "base", "overlapping", "bpe"]
+from ntvep.objectives import Kind, Objective
 
 
 class Status(StrEnum):
@@ -149,7 +144,6 @@ SCORE_COLUMNS: Mapping[str, Column] = {
         ),
     )
 }
-SCORE_NAMES = tuple(SCORE_COLUMNS)
 FRAMESHIFTED = Column(
     "frameshifted",
     pl.Boolean(),
@@ -195,17 +189,6 @@ _MEANING: Mapping[tuple[str, str], str] = {
     ("overlapping", "llr_unmasked"): "SNV, MNV: log P(ALT tokens) - log P(REF tokens) given the "
     "unmasked reference window, divided by the tokens that hold a base; negative = ALT less likely",
 }
-
-
-def defined_scores(objective: Objective, kind: Kind) -> tuple[str, ...]:
-    """Names of the scores that a model of this kind has, in the order of the table."""
-    none = {
-        "masked": {"llr_site"} | ({"llr_marginal"} if kind != "kmer" else set()),
-        "causal": {"llr_unmasked", "pll_delta"} | ({"llr_marginal"} if kind != "kmer" else set()),
-        "rates": {"llr_site", "llr_marginal", "llr_unmasked", "pll_delta", "entropy"}
-        | {f"{name}_token" for name in _POOLED},
-    }[objective]
-    return tuple(name for name in SCORE_NAMES if name not in none)
 
 
 def score_column(name: str, objective: Objective, kind: Kind) -> Column:

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from ntvep.alleles import TokenPair
-from ntvep.passes import AnswerIndex, Answers, Asking, Plan
-from ntvep.schema import defined_scores
+from ntvep.objectives import defined_scores
+from ntvep.passes import AnswerIndex, Answers, Asking, Plan, TokenPair
 from ntvep.tokens import Tokenizer
 
 
@@ -38,7 +37,7 @@ def llr(
 
 
 def llr_marginal(
-    bases: Float64[np.ndarray, "snv 6 4"], snvs: Int64[np.ndarray, "snv 3"]
+    bases: Float64[np.ndarray, "snv offset 4"], snvs: Int64[np.ndarray, "snv 3"]
 ) -> Float64[np.ndarray, "snv"]:
     """Per SNV, log P(ALT base) - log P(REF base) at its place in the masked 6-mer, nats.
 

@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, get_args
 
 from ntvep.description import Description
 from ntvep.errors import ConfigError
-from ntvep.schema import SCORE_NAMES, defined_scores, sd_column
+from ntvep.objectives import SCORE_NAMES, Pool, Softmax, defined_scores
+from ntvep.schema import sd_column
 from ntvep.windows import Grid
 
 DEFAULT_VIEWS = "2"
 DEFAULT_MAX_ALLELE_BASES = 50
 DEFAULT_MAX_N_FRACTION = 0.1
-
-Pool = Literal["mean", "mean_cls"]
-Softmax = Literal["all", "acgt"]
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,7 @@ def parse_scores(names: str | Sequence[str], model: Description | None = None) -
     if asked == ["all"]:
         if model is None:
             return SCORE_NAMES
-        return defined_scores(model.objective, cast(Any, model.tokenizer.kind))
+        return defined_scores(model.objective, model.tokenizer.kind)
     unknown = [name for name in asked if name not in SCORE_NAMES]
     if unknown or not asked:
         raise ConfigError(

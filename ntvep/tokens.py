@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, Int64
 
 from ntvep.dna import Dna
+from ntvep.objectives import Kind
 from ntvep.windows import Span
 
 
@@ -57,7 +58,7 @@ class Tokens:
     @property
     def weights(self) -> Int32[np.ndarray, "token"]:
         """What each token weighs in a mean; 0 for special tokens."""
-        lengths = self.places.stops - self.places.starts
+        lengths: Int32[np.ndarray, "token"] = self.places.stops - self.places.starts
         return (lengths > 0).astype(np.int32) if self.even else lengths
 
     def at(self, changed: range) -> tuple[int, ...]:
@@ -74,31 +75,57 @@ class Changed(NamedTuple):
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """How a model's input is made of bases.
+    """How a model's input is made of bases."""
 
-    Attributes:
-        kind: ``kmer``, ``base``, ``overlapping`` or ``bpe``.
-        stride: bases from one token to the next, the step of the genome-wide grid; 1 where tokens
-            have several lengths.
-        coverage: tokens that hold one base: k for overlapping k-mers, else 1.
-        front, back: ids of the special tokens before and behind the bases.
-        mask: id of the mask; None if the model has none.
-        joins: whether the tokens of a window are those of the stretches of the grid it is made of.
-        terms: ids whose log-probabilities are summed.
-        nucleotides: ids of A, C, G, T where a token is a base, else None.
-        members: ids of the k-mers that have a base at an offset, where a token is a k-mer.
-    """
+    @property
+    def kind(self) -> Kind:
+        """``kmer``, ``base``, ``overlapping`` or ``bpe``."""
+        ...
 
-    kind: str
-    stride: int
-    coverage: int
-    front: tuple[int, ...]
-    back: tuple[int, ...]
-    mask: int | None
-    joins: bool
-    terms: Bool[np.ndarray, "vocab"]
-    nucleotides: tuple[int, int, int, int] | None
-    members: Int64[np.ndarray, "offset 4 ids"] | None
+    @property
+    def stride(self) -> int:
+        """Bases from one token to the next, the step of the genome-wide grid; 1 for ``bpe``."""
+        ...
+
+    @property
+    def coverage(self) -> int:
+        """Tokens that hold one base: k for overlapping k-mers, else 1."""
+        ...
+
+    @property
+    def front(self) -> tuple[int, ...]:
+        """Ids of the special tokens before the bases."""
+        ...
+
+    @property
+    def back(self) -> tuple[int, ...]:
+        """Ids of the special tokens behind the bases."""
+        ...
+
+    @property
+    def mask(self) -> int | None:
+        """Id of the mask; None if the model has none."""
+        ...
+
+    @property
+    def joins(self) -> bool:
+        """Whether a window's tokens are those of the stretches of the grid it is made of."""
+        ...
+
+    @property
+    def terms(self) -> Bool[np.ndarray, "vocab"]:
+        """Ids whose log-probabilities are summed."""
+        ...
+
+    @property
+    def nucleotides(self) -> tuple[int, int, int, int] | None:
+        """Ids of A, C, G, T where a token is a base, else None."""
+        ...
+
+    @property
+    def members(self) -> Int64[np.ndarray, "offset 4 ids"] | None:
+        """Ids of the k-mers that have a base at an offset, where a token is a k-mer."""
+        ...
 
     def identity(self) -> Mapping[str, object]:
         """What of it changes a score, for the fingerprint."""
@@ -132,7 +159,8 @@ class Tokenizer(Protocol):
         Args:
             ids: of the tokens that hold the bases; all of A, C, G, T.
             place: of the first replaced base, counted from the first token's first.
-            before, after: codes of the bases.
+            before: codes of the bases that go.
+            after: codes of those that come.
 
         Returns:
             None if the sequence has to be tokenised again.
@@ -149,15 +177,17 @@ class Tokenizer(Protocol):
 
 
 def differing(ref: Tokens, alt: Tokens, ref_bases: Span, alt_bases: Span) -> Changed:
-    """Which tokens differ where a sequence is segmented anew with each allele (byte-pair encoding).
+    """Which tokens differ where each allele's sequence is segmented anew (byte-pair encoding).
 
     The longest common prefix of ids goes, then the longest common suffix of what is left. Common
     tokens go back to both sides until the changed bases are covered; if a side is empty then, the
     first token of the common suffix goes back to both.
 
     Args:
-        ref, alt: tokens of both sequences, in the same direction.
-        ref_bases, alt_bases: the changed bases of each, as that strand reads; may be empty.
+        ref: tokens of the REF sequence.
+        alt: tokens of the ALT sequence, in the same direction.
+        ref_bases: the changed bases of REF, as that strand reads; may be empty.
+        alt_bases: those of ALT.
     """
     shortest = min(len(ref.ids), len(alt.ids))
     unequal = np.flatnonzero(ref.ids[:shortest] != alt.ids[:shortest])

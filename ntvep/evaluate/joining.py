@@ -14,9 +14,8 @@ import numpy as np
 import polars as pl
 
 from ntvep import dna, windows
-from ntvep.alleles import Reference
 from ntvep.errors import ReferenceMismatchError
-from ntvep.genome import canonical
+from ntvep.genome import Reference, canonical
 from ntvep.schema import LABELS, Status
 from ntvep.windows import Edit
 

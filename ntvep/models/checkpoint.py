@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from ntvep.description import Description
-from ntvep.models.family import Encoder, Family
+from ntvep.models.family import Encoder, Family, Finishes
 from ntvep.models.folder import (
     check_tensors,
     read_config,
@@ -70,8 +70,15 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     module.load_state_dict(state, strict=True, assign=True)
     module.requires_grad_(False).eval()
     parameters = sum(p.numel() for p in module.parameters())
-    if hasattr(module, "loaded"):
-        module.loaded()
     if not isinstance(module, Encoder):
         raise TypeError(f"{type(module).__name__} is no Encoder")
-    return Checkpoint(folder, family, description, module, weights_sha256(files), parameters)
+    if isinstance(module, Finishes):
+        module.loaded()
+    return Checkpoint(
+        folder,
+        family,
+        description,
+        module,
+        weights_sha256(files),
+        parameters,
+    )

@@ -199,7 +199,8 @@ class Engine:
         parts = [self._answer(questions, asked, batch, hidden)]
         for some in _by_kind(children, inputs.shared, inputs.lengths):
             for few in np.array_split(some, -(-len(some) // size)):
-                parts.append(self._go_on(questions, asked, few, passes, hidden, state))
+                part = self._go_on(questions, asked, few, passes, hidden, state)
+                parts.append(part)
         return parts
 
     def _batch(
@@ -286,6 +287,9 @@ class Engine:
     ) -> tuple[Int64[np.ndarray, "row"], Float32[Tensor, "row vocab"]]:
         """Rows asked of a batch, and their log-probabilities (of a rate model, its log rates)."""
         rows, of_pass = asked.rows.of(batch.passes)
+        if not len(rows):
+            width = 4 if self.encoder.objective == "rates" else len(self.tokenizer.terms)
+            return rows, torch.zeros(0, width, device=self.device)
         if batch.rows_only:
             at_rows = hidden.last[:, 0]
         else:
@@ -318,7 +322,8 @@ class Engine:
             return ids
         column = np.zeros(len(self.tokenizer.terms), np.int64)
         column[list(self.tokenizer.nucleotides or ())] = np.arange(4)
-        return column[ids]
+        columns: Int64[np.ndarray, "query"] = column[ids]
+        return columns
 
     def _bases(
         self,

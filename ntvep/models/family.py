@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 
 from ntvep.description import Description
-from ntvep.schema import Objective
+from ntvep.objectives import Objective
 
 Config = Mapping[str, Any]
 # Published name of a tensor -> its shape.
@@ -20,22 +20,32 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A network in evaluation mode, as the engine sees it; an ``nn.Module``.
+    """A network in evaluation mode, as the engine sees it; an ``nn.Module``."""
 
-    Attributes:
-        objective: what its outputs are.
-        dim: width of its hidden states.
-        layers: number of hidden layers: 0 is the input embeddings, k the output of block k, and
-            ``layers`` the last, after a final norm if there is one.
-        max_tokens: the longest input, special tokens included.
-        margin: tokens at each end of an input that have no output.
-    """
+    @property
+    def objective(self) -> Objective:
+        """What its outputs are."""
+        ...
 
-    objective: Objective
-    dim: int
-    layers: int
-    max_tokens: int
-    margin: int
+    @property
+    def dim(self) -> int:
+        """Width of its hidden states."""
+        ...
+
+    @property
+    def layers(self) -> int:
+        """Hidden layers: 0 is the input, k the output of block k, the last after a final norm."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest input, special tokens included."""
+        ...
+
+    @property
+    def margin(self) -> int:
+        """Tokens at each end of an input that have no output."""
+        ...
 
     def hidden(
         self, ids: Int[Tensor, "pass token"], layer: int | None = None
@@ -49,6 +59,15 @@ class Encoder(Protocol):
 
     def in_precision(self, precision: torch.dtype) -> "Encoder":
         """Hold the matrices of the blocks in a precision; all else stays in float32."""
+        ...
+
+
+@runtime_checkable
+class Finishes(Protocol):
+    """A network that computes something of its weights once they are there."""
+
+    def loaded(self) -> None:
+        """Called once, when every weight has been read."""
         ...
 
 

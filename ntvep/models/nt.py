@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,7 @@ from ntvep.description import Description
 from ntvep.errors import ModelError
 from ntvep.models.family import Config, Family, Shapes, TensorMap
 from ntvep.models.folder import checked_flags, checked_numbers, read_text
+from ntvep.objectives import Objective
 from ntvep.tokenizers.kmer import Kmers, kmer_tokenizer
 
 # ESM's training masked 15 % of the tokens and replaced 80 % of these by <mask>.
@@ -273,7 +274,7 @@ class NucleotideTransformer(nn.Module):
     See :class:`ntvep.models.family.Encoder`.
     """
 
-    objective = "masked"
+    objective: ClassVar[Objective] = "masked"
     margin = 0
 
     def __init__(self, arch: Architecture) -> None:

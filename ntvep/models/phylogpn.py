@@ -26,7 +26,7 @@ from ntvep.description import Description
 from ntvep.errors import ModelError
 from ntvep.models.family import Config, Family, Shapes, TensorMap
 from ntvep.models.folder import checked_numbers
-from ntvep.schema import Objective
+from ntvep.objectives import Objective
 from ntvep.tokenizers.base import base_tokenizer
 
 # A place in it is the id. ``-`` is what stands beyond the end of a contig.
@@ -137,11 +137,11 @@ class PhyloGpn(nn.Module):
         rates: Tensor = self.rates(F.gelu(rows)[None])[0]
         return rates
 
-    def in_precision(self, dtype: torch.dtype) -> "PhyloGpn":
-        """Hold the matrices of the blocks in dtype; sums, norms and the head stay float32."""
+    def in_precision(self, precision: torch.dtype) -> "PhyloGpn":
+        """Hold the matrices of the blocks in a precision; sums, norms and the head stay float32."""
         for module in self.blocks.modules():
             if isinstance(module, Convolution):
-                module.to(dtype)
+                module.to(precision)
         return self
 
 

@@ -121,6 +121,7 @@ def compare(folder: Path) -> Comparison:
     checkpoint = read_checkpoint(folder)
     ours, own = checkpoint.encoder, checkpoint.description.tokenizer
     theirs, tokenizer = load_reference(folder), load_tokenizer(folder)
+    mask = int(own.mask or 0)
     rng = np.random.default_rng(0)
     differences, equal = [], True
     # Beside the six-mers: <cls>, an N, and up to five single bases before it and at the end.
@@ -131,7 +132,7 @@ def compare(folder: Path) -> Comparison:
         ids = own.encode(codes).ids.tolist()
         equal &= ids == tokenizer(dna.decode(codes))["input_ids"]
         for masked in ((), (3,), (2, 4, 5)):
-            shown = [own.mask if i in masked else id for i, id in enumerate(ids)]
+            shown = [mask if i in masked else id for i, id in enumerate(ids)]
             differences.append(_largest_difference(ours, theirs, shown))
     # Not Python's max, which loses a NaN.
     return Comparison(float(np.max(differences)), equal)

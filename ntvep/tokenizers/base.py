@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Int32
 
 from ntvep import dna
 from ntvep.dna import Dna
+from ntvep.objectives import Kind
 from ntvep.tokenizers.kmer import regular_places
 from ntvep.tokens import Tokens
 
@@ -33,7 +35,7 @@ class Base:
     complement: Int32[np.ndarray, "vocab"]
     nucleotides: tuple[int, int, int, int]
 
-    kind = "base"
+    kind: ClassVar[Kind] = "base"
     stride = 1
     coverage = 1
     joins = True
@@ -96,7 +98,8 @@ def base_tokenizer(
         ids: of each letter; N is whatever the model spells N as, often its unknown token.
         vocab_size: number of ids.
         mask: id of the mask; None if the model has none.
-        front, back: ids of special tokens before and behind the bases.
+        front: ids of special tokens before the bases.
+        back: those behind them.
 
     Raises:
         ValueError: two nucleotides share an id, or one is none of the vocabulary.

@@ -1,13 +1,15 @@
-"""windows -> tokens: byte-pair encoding, whose tokens have many lengths and depend on neighbours."""
+"""windows -> tokens: byte-pair encoding, whose tokens depend on their neighbours."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Int32
 
 from ntvep import dna
 from ntvep.dna import Dna
+from ntvep.objectives import Kind
 from ntvep.tokens import Places, Tokens
 
 # Upper-case letters -> ids, and where in the text each token begins and ends.
@@ -31,7 +33,7 @@ class Bpe:
     back: tuple[int, ...]
     terms: Bool[np.ndarray, "vocab"]
 
-    kind = "bpe"
+    kind: ClassVar[Kind] = "bpe"
     stride = 1
     coverage = 1
     joins = False

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Int32, Int64, UInt16
 
 from ntvep import dna
 from ntvep.dna import Dna
+from ntvep.objectives import Kind
 from ntvep.tokens import Places, Tokens
 
 
@@ -55,7 +57,7 @@ class Kmers:
     id_of: tuple[int, ...]
     complement: Int32[np.ndarray, "vocab"]
 
-    kind = "kmer"
+    kind: ClassVar[Kind] = "kmer"
     coverage = 1
     back = ()
     joins = True
@@ -126,7 +128,7 @@ class Kmers:
 
     def prefix(self, token: int, offset: int) -> int:
         """Base-4 code of the first ``offset`` bases of a k-mer."""
-        return self.code_of[token] // 4 ** (self.k - offset)
+        return int(self.code_of[token] // 4 ** (self.k - offset))
 
     def spoiled(self, tokens: Tokens, changed: range) -> bool:
         """Whether an N breaks one of these tokens into single bases.

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
 
 from ntvep import dna
 from ntvep.dna import Dna
+from ntvep.objectives import Kind
 from ntvep.tokenizers.kmer import kmers, lookup, place_values
 from ntvep.tokens import Places, Tokens
 
@@ -35,7 +37,7 @@ class Overlapping:
     code_of: Int64[np.ndarray, "vocab"]
     complement: Int32[np.ndarray, "vocab"]
 
-    kind = "overlapping"
+    kind: ClassVar[Kind] = "overlapping"
     stride = 1
     joins = False
     nucleotides = None
