@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from ntvep.models.checkpoint import read_checkpoint
 from scipy.stats import spearmanr
 from torch import Tensor
 
 from benchmarks import checkpoints
 from benchmarks.passes import SLICE, snvs
 from ntvep.io.fasta import open_reference
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.engine import Engine
 from ntvep.models.hub import locate
 from ntvep.models.nt import NucleotideTransformer, Product

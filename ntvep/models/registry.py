@@ -3,14 +3,18 @@
 from pathlib import Path
 
 from ntvep.errors import ModelError
+from ntvep.models.caduceus import CADUCEUS
 from ntvep.models.dnabert import DNABERT
 from ntvep.models.dnabert2 import DNABERT2
+from ntvep.models.evo2 import EVO2
 from ntvep.models.family import Config, Family
 from ntvep.models.gena import GENA
 from ntvep.models.gpn import GPN
+from ntvep.models.hyenadna import HYENADNA
 from ntvep.models.moderngena import MODERNGENA
 from ntvep.models.mutbert import MUTBERT
 from ntvep.models.nt import NT
+from ntvep.models.ntv3 import NTV3
 from ntvep.models.phylogpn import PHYLOGPN
 
 FAMILIES: tuple[Family, ...] = (
@@ -22,6 +26,10 @@ FAMILIES: tuple[Family, ...] = (
     GENA,
     MODERNGENA,
     MUTBERT,
+    HYENADNA,
+    CADUCEUS,
+    NTV3,
+    EVO2,
 )
 
 

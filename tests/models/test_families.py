@@ -93,6 +93,20 @@ class Entry:
         return GOLDEN / self.name
 
 
+# Integers that config.json holds too, and compared there with the tokenizer.
+_COMPLEMENT_MAPS = (r".*\.complement_map",)
+# How weights were drawn, the padding's id, and in which precision the authors keep sums.
+_CADUCEUS_TRAINING = frozenset(("initializer_cfg", "pad_token_id", "residual_in_fp32"))
+# How weights were drawn, which kernels run, and how many; max_seqlen is the longest input alone.
+_EVO2_EXECUTION = frozenset((
+    "model_name", "max_seqlen", "mlp_init_method", "mlp_output_init_method",
+    "make_vocab_size_divisible_by", "inner_size_multiple_of", "log_intermediate_values",
+    "model_parallel_size", "pipe_parallel_size", "max_batch_size", "use_flash_attn",
+    "use_flash_rmsnorm", "use_flash_depthwise", "use_flashfft", "use_laughing_hyena",
+    "inference_mode", "prefill_style", "print_activations",
+))  # fmt: skip
+_CADUCEUS_FLAGS = {"d_intermediate": 64}
+
 ENTRIES = [
     Entry(
         "gpn_convnet",
@@ -191,6 +205,57 @@ ENTRIES = [
         changes={"local_attention": 24},
         flags={"classifier_bias": True, "classifier_activation": "relu"},
         cases=upper,
+    ),
+    Entry(
+        "hyenadna",
+        "hyenadna",
+        512,
+        # Dropout, the padding's id, and the first values of frequencies that are trained since.
+        without=frozenset(
+            (
+                "activation_freq",
+                "embed_dropout",
+                "hyena_dropout",
+                "hyena_filter_dropout",
+                "pad_token_id",
+            )
+        ),
+        # 13 tokens would be padded to 16 as the 12 are.
+        changes={"vocab_size": 17},
+    ),
+    # What one stream has no use for is fused_add_norm, which exchanges two.
+    Entry(
+        "caduceus_ph",
+        "caduceus",
+        1024,
+        without=_CADUCEUS_TRAINING | {"fused_add_norm"},
+        optional=_COMPLEMENT_MAPS,
+        flags=_CADUCEUS_FLAGS,
+    ),
+    Entry(
+        "caduceus_ps",
+        "caduceus",
+        1024,
+        without=_CADUCEUS_TRAINING,
+        optional=_COMPLEMENT_MAPS,
+        flags=_CADUCEUS_FLAGS,
+    ),
+    Entry(
+        "plantcaduceus",
+        "caduceus",
+        512,
+        without=_CADUCEUS_TRAINING,
+        optional=_COMPLEMENT_MAPS,
+        flags=_CADUCEUS_FLAGS,
+    ),
+    Entry("ntv3", "ntv3", 8192, tolerance=5e-5),
+    Entry(
+        "evo2",
+        "evo2",
+        8192,
+        tolerance=5e-5,
+        without=_EVO2_EXECUTION,
+        changes={"rotary_emb_base": 10, "rotary_emb_scaling_factor": 2},
     ),
 ]
 NAMES = [entry.name for entry in ENTRIES]
