@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from ntvep.models.load import read_checkpoint
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -26,10 +27,9 @@ from benchmarks.passes import SLICE, snvs
 from ntvep.io.fasta import open_reference
 from ntvep.models.engine import Engine
 from ntvep.models.hub import locate
-from ntvep.models.load import read_checkpoint
 from ntvep.models.nt import NucleotideTransformer, Product
+from ntvep.objectives import SCORE_NAMES
 from ntvep.pipeline import ScoringContext, score_alleles
-from ntvep.schema import SCORE_NAMES
 from ntvep.settings import Settings
 from ntvep.tokens import vocabulary
 

@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 import ntvep
 from ntvep import cli, pipeline
 from ntvep.commands import score as score_command
-from ntvep.schema import SCORE_NAMES, check, score_schema
+from ntvep.objectives import SCORE_NAMES
+from ntvep.schema import check, score_schema
 from tests.conftest import ROOT
 
 MODEL = str(ROOT / "tests" / "golden" / "v2")

@@ -7,13 +7,13 @@ import json
 
 import numpy as np
 import pytest
+from ntvep.models.load import read_checkpoint
 
 from ntvep import dna, scoring, tokens, windows
 from ntvep.alleles import token_pair
 from ntvep.models.engine import Engine
-from ntvep.models.load import read_checkpoint
+from ntvep.objectives import SCORE_NAMES
 from ntvep.passes import plan
-from ntvep.schema import SCORE_NAMES
 
 
 @pytest.mark.parametrize("kind", ["v1", "v2"])

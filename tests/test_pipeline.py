@@ -8,8 +8,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from ntvep import pipeline
+from ntvep.objectives import SCORE_NAMES
 from ntvep.pipeline import ScoringContext, resolve, score_alleles
-from ntvep.schema import SCORE_NAMES
 from ntvep.settings import Settings
 from tests.toy import VOCABULARY, Genome, Unigram, alleles, unigram
 

@@ -85,7 +85,7 @@ def draw_background(
             quiet=quiet,
         )
         provenance, said = read_metadata(scored)
-        columns = (*provenance_of(scored).settings.columns, CONTEXT)
+        columns = (*provenance_of(scored).columns, CONTEXT)
         named = drawn.select(CONTEXT.name).with_row_index("record")
         with table_writer(staging.path(output), columns, provenance, lambda: said) as write:
             for rows in read_row_groups(scored):
@@ -128,7 +128,7 @@ def apply_background(
     provenance, said = read_metadata(scores)
     background_said = {"command": drawn_as.command, "snvs": among.height}
     summary = json.dumps(json.loads(said) | {"background": background_said}, indent=2) + "\n"
-    columns = (*made.settings.columns, LLR_PERCENTILE, LLR_TAIL)
+    columns = (*made.columns, LLR_PERCENTILE, LLR_TAIL)
     placed = 0
     with (
         staged([output], force=force) as staging,

@@ -14,10 +14,9 @@ from ntvep.errors import ConfigError, InputError, ReferenceMismatchError, some
 from ntvep.io import vcf
 from ntvep.io.fasta import FastaReference
 from ntvep.io.tables import read_metadata
-from ntvep.pipeline import resolve
+from ntvep.pipeline import placed
 from ntvep.provenance import Provenance, fingerprint
 from ntvep.schema import Status
-from ntvep.settings import Settings
 
 _log = logging.getLogger("ntvep")
 
@@ -96,12 +95,10 @@ def judge_alleles(
                 "--reference the FASTA that the variants were called against"
             )
         return
-    # REF is compared before a window is cut, so any settings do.
-    settings = Settings(views=1)
     statuses: list[str] = []
     for part in parts:
         comparable = part.filter(pl.col("status") == Status.OK)
-        found = resolve(comparable, reference, settings)["status"]
+        found = placed(comparable, reference)["status"]
         unplaced = [Status.CONTIG_NOT_IN_REFERENCE, Status.POSITION_OUT_OF_RANGE]
         statuses += found.filter(~found.is_in(unplaced)).to_list()
         if len(statuses) >= _SAMPLE:

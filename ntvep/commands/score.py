@@ -16,12 +16,14 @@ from ntvep.commands.inputs import OnBadRecord, judge_assembly, opened_vcf
 from ntvep.commands.pace import Pace
 from ntvep.commands.summary import Summary
 from ntvep.commands.writers import targets, writers
+from ntvep.description import Description
 from ntvep.errors import ConfigError, NumericalFailureError, UnscoredError
 from ntvep.io import vcf
 from ntvep.io.cache import Identity, ScoreCache, the_identity
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.staging import refuse_overwriting, staged
-from ntvep.models.loaded import load_scorer
+from ntvep.models.loaded import load_model
+from ntvep.objectives import Pool, Softmax
 from ntvep.pipeline import PAIRS_PER_PLAN, Scored, ScoringContext, score_stream
 from ntvep.progress import progress
 from ntvep.provenance import Provenance, fingerprint
@@ -30,12 +32,12 @@ from ntvep.settings import (
     DEFAULT_MAX_ALLELE_BASES,
     DEFAULT_MAX_N_FRACTION,
     DEFAULT_VIEWS,
-    VIEWS,
-    Pool,
     Settings,
+    fitting,
+    parse_layer,
     parse_scores,
+    parse_views,
 )
-from ntvep.tokens import ANY_VOCABULARY
 
 _log = logging.getLogger("ntvep")
 
@@ -51,8 +53,12 @@ class Options:
 
     Attributes:
         scores: score names, or ``all``.
-        window_tokens: 6-mers in a window; None takes the model's maximum.
-        views: 1, 2 or 12.
+        window_bases: length of a window; None takes the model's default.
+        window_tokens: the same, counted in the k-mers of a model that has them.
+        beyond_training: accept windows longer than those the model was trained with.
+        views: 1, 2 or all.
+        anchor: window starts lie on a lattice of that many bases, so that neighbours share passes.
+        softmax: all, or acgt: a prediction is normalised over A, C, G, T alone.
         layer: of the embeddings: ``last``, or a number from 0.
         pool: what an embedding averages: ``mean`` or ``mean_cls``.
         device: auto, cpu, cuda or mps.
@@ -70,8 +76,12 @@ class Options:
     """
 
     scores: str | Sequence[str] = "all"
+    window_bases: int | None = None
     window_tokens: int | None = None
-    views: int = DEFAULT_VIEWS
+    beyond_training: bool = False
+    views: str | int = DEFAULT_VIEWS
+    anchor: int | None = None
+    softmax: Softmax = "all"
     layer: str | int = "last"
     pool: Pool = "mean"
     device: str = "auto"
@@ -86,19 +96,6 @@ class Options:
     refuse_annotated: bool = False
     cache: Path | None = None
     fingerprint: str | None = None
-
-
-def parse_batch_size(text: str) -> int | None:
-    """``auto`` (None) or a number.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    if text == "auto":
-        return None
-    if not text.isdecimal():
-        raise ConfigError(f"--batch-size is {text!r}; expected auto, or 1 or more")
-    return int(text)
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,7 @@ def score(
     if asked.cache is not None:
         asked = replace(asked, cache=Path(asked.cache))
     with _prepared(Path(vcf), Path(reference), model, asked, "ntvep.score") as run:
-        empty = {column.name: column.dtype for column in run.settings.columns}
+        empty = {column.name: column.dtype for column in run.setup.columns}
         parts = [pl.DataFrame(schema=empty)]
         _score_chunks(run, lambda _, scored: parts.append(scored.scores), quiet)
         return pl.concat(parts)
@@ -258,10 +255,8 @@ def _with_model(
             "--deterministic with --cache: what a cache holds may have been scored in any company; "
             "leave one of them out"
         )
-    scorer = load_scorer(
+    loaded = load_model(
         model,
-        layer=options.layer,
-        pool_cls=options.pool == "mean_cls",
         device=options.device,
         precision=options.precision,
         batch_size=options.batch_size,
@@ -270,25 +265,53 @@ def _with_model(
     )
     _log.info(
         "model %s on %s, %s; licence: %s. Scores are for research, not for diagnosis",
-        scorer.identity.model_id,
-        scorer.identity.device,
-        scorer.identity.precision,
-        scorer.licence,
+        loaded.identity.model_id,
+        loaded.identity.device,
+        loaded.identity.precision,
+        loaded.licence,
     )
-    whole_window = scorer.max_tokens - 1
+    settings = settings_for(loaded.description, options)
+    identity = Identity(fingerprint(loaded.identity, settings), loaded.identity, settings)
+    known = ScoreCache(options.cache, identity) if options.cache else None
+    return ScoringContext(genome, loaded.model, loaded.description, settings, known), identity
+
+
+def settings_for(model: Description, options: Options) -> Settings:
+    """The settings that options mean for a model.
+
+    Raises:
+        ConfigError: the model cannot be asked so.
+    """
     settings = Settings(
-        scores=parse_scores(options.scores),
-        window_tokens=whole_window if options.window_tokens is None else options.window_tokens,
-        max_tokens=scorer.max_tokens,
-        views=options.views,
-        layer=scorer.layer,
+        scores=parse_scores(options.scores, model),
+        window_bases=_window_bases(model, options),
+        views=parse_views(options.views, model),
+        layer=parse_layer(options.layer, model.layers),
         pool=options.pool,
+        softmax=options.softmax,
+        # The step of the model's own grid moves no window.
+        anchor=None if options.anchor == model.tokenizer.stride else options.anchor,
         max_allele_bases=options.max_allele_bases,
         max_n_fraction=options.max_n_fraction,
     )
-    identity = Identity(fingerprint(scorer.identity, settings), scorer.identity, settings)
-    known = ScoreCache(options.cache, identity) if options.cache else None
-    return ScoringContext(genome, scorer.model, scorer.vocabulary, settings, known), identity
+    return fitting(settings, model, options.beyond_training)
+
+
+def _window_bases(model: Description, options: Options) -> int:
+    """Length of a window, as asked in bases or in k-mers."""
+    if options.window_tokens is None:
+        return options.window_bases or model.default_bases
+    if options.window_bases is not None:
+        raise ConfigError("--window-bases and --window-tokens say the same; give one of them")
+    if model.tokenizer.kind != "kmer":
+        raise ConfigError("--window-tokens: this model has no k-mers; give --window-bases")
+    longest = model.max_tokens - len(model.tokenizer.front)
+    if not 1 <= options.window_tokens <= longest:
+        raise ConfigError(
+            f"--window-tokens is {options.window_tokens}; this model takes 1 to {longest} (its "
+            f"maximum of {model.max_tokens} less special tokens)"
+        )
+    return options.window_tokens * model.tokenizer.stride
 
 
 def _known_only(genome: FastaReference, options: Options) -> tuple[ScoringContext, Identity]:
@@ -315,12 +338,12 @@ def _known_only(genome: FastaReference, options: Options) -> tuple[ScoringContex
     )
     identity = replace(found, settings=settings)
     known = ScoreCache(options.cache, identity)
-    return ScoringContext(genome, None, ANY_VOCABULARY, settings, known), identity
+    return ScoringContext(genome, None, found.model.description(), settings, known), identity
 
 
 def _score_chunks(run: _Run, use: Callable[[vcf.Chunk, Scored], None], quiet: bool) -> None:
     """Score chunk by chunk: memory does not grow with the number of records."""
-    full = max(1, PAIRS_PER_PLAN // len(VIEWS[run.settings.views]))
+    full = max(1, PAIRS_PER_PLAN // run.setup.views)
     # What a cache has not been given is lost when a run is killed, so plans must not take long.
     # Without a cache all is lost, and the largest plans share the most passes.
     pace = Pace(full, _FIRST_RECORDS) if run.setup.known and run.setup.model else None

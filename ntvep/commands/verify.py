@@ -15,7 +15,7 @@ from ntvep.errors import ConfigError, InputError, ModelError, VerificationError,
 from ntvep.io import tables, vcf
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.vcf import text_status
-from ntvep.models.loaded import load_scorer
+from ntvep.models.loaded import load_model
 from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.provenance import Provenance
 from ntvep.schema import ALLELES, FRAMESHIFTED, STATUS_DTYPE, STATUS_VCF, Column, Status
@@ -80,13 +80,7 @@ def verify(
     )
     made = provenance.model
     settings = provenance.settings
-    scorer = load_scorer(
-        model,
-        layer="last" if settings.layer is None else settings.layer,
-        pool_cls=settings.pool == "mean_cls",
-        device=device,
-        precision=precision or made.precision,
-    )
+    scorer = load_model(model, device=device, precision=precision or made.precision)
     if scorer.identity.weights_sha256 != made.weights_sha256:
         raise ModelError(
             f"{source}: was made with {made.model_id}, weights {made.weights_sha256[:12]}; "
@@ -102,7 +96,7 @@ def verify(
         )
     genome = open_reference(reference)
     _compare_contigs(genome, provenance, source)
-    setup = ScoringContext(genome, scorer.model, scorer.vocabulary, settings)
+    setup = ScoringContext(genome, scorer.model, scorer.description, settings)
     alleles = stored.select([column.name for column in ALLELES])
     readable = pl.Series("status", map(text_status, stored["ref"], stored["alt"]), STATUS_DTYPE)
     fresh = score_alleles(alleles.with_columns(readable), setup).scores
@@ -180,7 +174,7 @@ def _of_vcf(source: Path, sample: int, seed: int) -> tuple[pl.DataFrame, Provena
     with vcf.opened(source) as inspection:
         header = [line.decode("utf-8", "replace") for line in inspection.header]
         provenance = Provenance.from_vcf_header(header, inspection.name)
-        columns = provenance.settings.columns
+        columns = provenance.columns
         chosen, first, parts = _choice(inspection.records, sample, seed), 0, []
         for chunk in vcf.read_chunks(inspection, repeat(CHUNK_RECORDS)):
             behind = first + len(chunk.lines)

@@ -16,7 +16,8 @@ from ntvep.evaluate.baselines import TYPES
 from ntvep.evaluate.calibration import calibrate
 from ntvep.evaluate.consequences import SEVERITY
 from ntvep.evaluate.metrics import Clusters, Discrimination, Interval, Ranked
-from ntvep.schema import LLR_PERCENTILE, SCORE_NAMES, Status
+from ntvep.objectives import SCORE_NAMES
+from ntvep.schema import LLR_PERCENTILE, Status
 
 Kind = Literal["score", "baseline", "feature"]
 

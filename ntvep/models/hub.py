@@ -432,7 +432,7 @@ def _finish(folder: Path, model_id: str, revision: str | None) -> list[Path]:
     Returns:
         The pickles, which are not needed any more.
     """
-    from ntvep.models.load import read_checkpoint
+    from ntvep.models.checkpoint import read_checkpoint
 
     names = [path.name for path in folder.iterdir()]
     pickles = [folder / name for name in _first_kind(names, _PICKLES)]
@@ -441,7 +441,7 @@ def _finish(folder: Path, model_id: str, revision: str | None) -> list[Path]:
     if convert:
         _convert(pickles, whole)
     try:
-        checkpoint, _ = read_checkpoint(folder)
+        checkpoint = read_checkpoint(folder)
     except BaseException:
         if convert:
             whole.unlink()
