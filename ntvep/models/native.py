@@ -7,13 +7,14 @@ of them can be trusted with what is measured on the loaded weights before anythi
 Rows of one batch all have the same length: nothing is ever padded, so there is no attention mask.
 """
 
+import copy
 import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -141,8 +142,10 @@ def native_config(config: Config) -> PretrainedConfig:
             raise ValueError("the weights are quantised, expected floating-point numbers")
         if config.get("is_decoder") and objective_of(config) == "masked":
             raise ValueError("is_decoder is true for a masked language model")
+        # A copy: transformers writes into the dictionaries that it is given.
+        # A copy: transformers writes into the dictionaries that it is given.
         ours = {
-            key: _special_floats(value)
+            key: _special_floats(copy.deepcopy(value))
             for key, value in config.items()
             if not _NOT_OURS.fullmatch(key)
         }
@@ -289,7 +292,7 @@ class Native(nn.Module):
             rows = head(rows)
         return rows.float()
 
-    def in_precision(self, precision: torch.dtype) -> Self:
+    def in_precision(self, precision: torch.dtype) -> "Native":
         """Hold the matrices of the blocks in a precision; their inputs and outputs stay float32.
 
         Embeddings, norms, residual sums, attention and the head stay in float32, and so do the

@@ -20,7 +20,7 @@ _TOKENS = 64
 # Where an input is cut, for the probe of prefixes: it takes several tokens up again each time.
 _CUTS = (1, 40, 57)
 # A longer input would take longer than what is scored behind it.
-_LONGEST = 2_048
+_LONGEST = 1_024
 # Of the largest logit. What the probes are for differs by more than a tenth; rounding of float32 by
 # 1e-6 of it, of products in fewer bits by up to a hundredth.
 _EXACT = 1e-4

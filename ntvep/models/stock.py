@@ -32,8 +32,8 @@ def _describe(folder: Path, config: Config) -> Description:
     objective = objective_of(config)
     native = native_config(config)
     found = read_tokenizer(folder, native.vocab_size, masked=objective == "masked")
-    limit = _limit(folder, config)
-    step, bases = _window(folder, found, limit)
+    limit = most_tokens(config) or _UNBOUNDED
+    step, bases = _window(folder, found, min(limit, _trained(folder) or limit))
     return Description(
         family="stock",
         objective=objective,
@@ -48,7 +48,7 @@ def _describe(folder: Path, config: Config) -> Description:
 
 
 def _window(folder: Path, found: TokenizerFile, limit: int) -> tuple[int, int]:
-    """The step of windows, and the bases that the longest input holds."""
+    """The step of windows, and the bases that an input of so many tokens holds."""
     tokenizer = found.tokenizer
     tokens = limit - len(tokenizer.front) - len(tokenizer.back)
     if tokens < 2:
@@ -60,15 +60,13 @@ def _window(folder: Path, found: TokenizerFile, limit: int) -> tuple[int, int]:
     return step, int(tokens * found.bases_per_token) // step * step
 
 
-def _limit(folder: Path, config: Config) -> int:
-    """The longest input in tokens: the positions of the model, or less if its tokenizer says so."""
+def _trained(folder: Path) -> int | None:
+    """The longest input that the tokenizer names, special tokens included."""
     path = folder / "tokenizer_config.json"
     settings = parse_json(path, read_text(path)) if path.exists() else {}
     named = settings.get("model_max_length") if isinstance(settings, dict) else None
-    most = most_tokens(config)
-    # Where there is no limit, tokenizers name a number of thirty digits.
-    limits = [n for n in (most, named) if type(n) is int and 0 < n < 1 << 24]
-    return min(limits) if limits else _UNBOUNDED
+    # Without a limit it is a number of thirty digits.
+    return named if type(named) is int and 0 < named < 1 << 24 else None
 
 
 def build(config: Config, shapes: Shapes) -> Native:
