@@ -276,13 +276,13 @@ def copy(entry: Entry, folder: Path) -> Path:
     return folder
 
 
-def all_outputs(folder: Path, entry: Entry) -> np.ndarray:
-    """Logits of all sequences, for two masked tokens each where there is a mask."""
+def all_outputs(folder: Path, entry: Entry, count: int | None = None) -> np.ndarray:
+    """Logits of the shortest sequences, with two masked tokens each where there is a mask."""
     stored, about = golden(entry.name)
     checkpoint = read_checkpoint(folder)
     mask = checkpoint.description.tokenizer.mask
     found = []
-    for name in about["sequences"]:
+    for name in sorted(about["sequences"], key=lambda name: len(about["sequences"][name]))[:count]:
         ids = entry.ids(list(stored[f"{name}/ids"]))
         if mask is not None:
             ids[len(ids) // 3] = ids[len(ids) // 2] = mask
@@ -317,7 +317,7 @@ def test_any_one_tensor_that_is_changed_changes_the_output(entry, tmp_path):
     tensors = tensors_of(entry)
     folder = copy(entry, tmp_path / "model")
     save_file(tensors, folder / "model.safetensors")
-    before = all_outputs(folder, entry)
+    before = all_outputs(folder, entry, 1)
     generator = torch.Generator().manual_seed(1)
     unused = []
     for name, tensor in tensors.items():
@@ -326,7 +326,7 @@ def test_any_one_tensor_that_is_changed_changes_the_output(entry, tmp_path):
         noise = torch.randn(tensor.shape, generator=generator)
         changed = tensor + 0.1 * (tensor.float().std(correction=0) + 0.1) * noise
         save_file(tensors | {name: changed.to(tensor.dtype)}, folder / "model.safetensors")
-        if not np.abs(all_outputs(folder, entry) - before).max() > 1e-5:
+        if not np.abs(all_outputs(folder, entry, 1) - before).max() > 1e-5:
             unused.append(name)
     assert not unused
 
