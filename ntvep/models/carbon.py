@@ -75,7 +75,7 @@ def _describe(folder: Path, config: Config) -> Description:
         if str(number) != str(_SPECIAL[token]):
             raise ModelError(
                 f"{path}: {token} is token {number!r:.20}, expected {_SPECIAL[token]}: the 6-mers "
-                f"of this checkpoint are not where those of Carbon are. {_FETCH.capitalize()}"
+                f"of this checkpoint are not where those of Carbon are; {_FETCH}"
             )
     if config.get("k", _K) != _K:
         raise ModelError(

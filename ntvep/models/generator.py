@@ -32,7 +32,7 @@ def _tokenizer(path: Path) -> WholeKmers:
     if len(tokens) != _VOCABULARY:
         raise ModelError(
             f"{path}: {len(tokens)} tokens, but the model has {_VOCABULARY}; the folder mixes two "
-            f"checkpoints. {_FETCH.capitalize()}"
+            f"checkpoints; {_FETCH}"
         )
     spelled = kmers(_K)
     try:
@@ -40,8 +40,7 @@ def _tokenizer(path: Path) -> WholeKmers:
         ids = lookup(tokens, (*spelled, "<oov>", "<s>"))
     except ValueError as error:
         raise ModelError(
-            f"{path}: {error}; expected the 4,096 six-mers, <oov> and <s>, each once. "
-            f"{_FETCH.capitalize()}"
+            f"{path}: {error}; expected the 4,096 six-mers, <oov> and <s>, each once; {_FETCH}"
         ) from error
     return whole_kmer_tokenizer(
         [ids[kmer] for kmer in spelled], ids["<oov>"], len(tokens), k=_K, front=(ids["<s>"],)
@@ -55,8 +54,8 @@ def _describe(folder: Path, config: Config) -> Description:
     if config.get("bos_token_id") not in (None, *tokenizer.front):
         raise ModelError(
             f"{path}: <s> is token {tokenizer.front[0]}, but config.json says bos_token_id "
-            f"{config['bos_token_id']!r:.20}; the folder mixes two checkpoints. "
-            f"{_FETCH.capitalize()}"
+            f"{config['bos_token_id']!r:.20}; the folder mixes two checkpoints; "
+            f"{_FETCH}"
         )
     return describe_kmers(
         "generator",

@@ -7,12 +7,12 @@ of them can be trusted with what is measured on the loaded weights before anythi
 Rows of one batch all have the same length: nothing is ever padded, so there is no attention mask.
 """
 
-import copy
 import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ from transformers.utils import logging as transformers_logging
 from ntvep.errors import ModelError
 from ntvep.models.family import Config, Shapes, TensorMap
 from ntvep.models.probes import probe
-from ntvep.schema import Objective
+from ntvep.objectives import Objective
 
 # Masked models: what stands between the last hidden states and the logits, in this order.
 _HEADS: Mapping[str, tuple[str, ...]] = {
@@ -145,7 +145,7 @@ def native_config(config: Config) -> PretrainedConfig:
         # A copy: transformers writes into the dictionaries that it is given.
         # A copy: transformers writes into the dictionaries that it is given.
         ours = {
-            key: _special_floats(copy.deepcopy(value))
+            key: _special_floats(deepcopy(value))
             for key, value in config.items()
             if not _NOT_OURS.fullmatch(key)
         }
@@ -296,12 +296,13 @@ class Native(nn.Module):
         """Hold the matrices of the blocks in a precision; their inputs and outputs stay float32.
 
         Embeddings, norms, residual sums, attention and the head stay in float32, and so do the
-        matrices of mixtures of experts.
+        matrices of mixtures of experts and the small one for the time steps of Mamba, which its
+        code multiplies with by itself.
         """
         if precision is torch.float32:
             return self
-        for module in self.blocks.modules():
-            if isinstance(module, nn.Linear | Conv1D):
+        for name, module in self.blocks.named_modules():
+            if isinstance(module, nn.Linear | Conv1D) and not name.endswith("dt_proj"):
                 module.to(precision)
                 module.register_forward_pre_hook(_to_weights)
                 module.register_forward_hook(_to_float32)

@@ -54,6 +54,13 @@ def probe(native: "Native") -> Found:
     logits = native.logits(last[0])
     scale = max(1.0, float(logits.abs().max()))
     _refuse_nonfinite(native)
+    again = _difference(native.logits(native.run(ids, None)[1][0]), logits)
+    if again > near * scale:
+        raise ModelError(
+            f"{_name(native)}: after a longer input the same input has logits that differ by "
+            f"{again:.3g}, as with frequencies that follow the longest input (rope_type dynamic); "
+            "a score must not depend on what was scored before it"
+        )
     _refuse_head(native, ids, logits, near * scale)
     if length < 4:
         raise ModelError(

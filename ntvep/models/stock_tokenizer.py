@@ -134,7 +134,7 @@ def _refuse_mixed(path: Path, ids: Mapping[str, int], settings: Mapping[str, Any
         if isinstance(content, str) and str(ids.get(content)) != key:
             raise ModelError(
                 f"{path}: {content!r:.40} is token {ids.get(content)}, but tokenizer_config.json "
-                f"says {key:.20}; the folder mixes two tokenizers. {_AGAIN.capitalize()}"
+                f"says {key:.20}; the folder mixes two tokenizers; {_AGAIN}"
             )
 
 
@@ -158,7 +158,7 @@ def _refuse_beyond(path: Path, ids: Mapping[str, int], width: int) -> None:
     if most >= width:
         raise ModelError(
             f"{path}: token {token!r:.40} has the id {most}, but the model's vocab_size is "
-            f"{width}: this tokenizer belongs to another model. {_AGAIN.capitalize()}"
+            f"{width}: this tokenizer belongs to another model; {_AGAIN}"
         )
 
 
@@ -256,13 +256,14 @@ def _case(read: tokenizers.Tokenizer, path: Path) -> Callable[[str], str]:
     """How letters have to be written: some vocabularies know lower-case letters alone."""
     for spelling in (str.upper, str.lower):
         found = [
-            tuple(read.encode(spelling(letter), add_special_tokens=False).ids) for letter in "ACGT"
+            tuple(read.encode(spelling(letter * 60), add_special_tokens=False).ids)
+            for letter in "ACGT"
         ]
         if len(set(found)) == 4:
             return spelling
     raise ModelError(
         f"{path}: A, C, G and T are not four different tokens in upper or lower case; this is no "
-        f"tokenizer of DNA. {_AGAIN.capitalize()}"
+        f"tokenizer of DNA; {_AGAIN}"
     )
 
 
