@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from ntvep.models.load import read_checkpoint
+from ntvep.models.checkpoint import read_checkpoint
 from scipy.stats import spearmanr
 from torch import Tensor
 

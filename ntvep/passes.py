@@ -511,9 +511,11 @@ def asked(
     ref, alt, _ = sides
     count, inputs = len(pairs), readings.passes
     sizes = len(inputs), 1 + int(inputs.lengths.max(initial=0))
+    # A rate model has the rates of both bases at one place of the REF input.
+    beside = replace(alt, start=ref.start) if asking.model.objective == "rates" else alt
     lines = (
         ref.lines(wants.alone, readings.alone_ref),
-        alt.lines(wants.alone, readings.alone_alt),
+        beside.lines(wants.alone, readings.alone_alt),
         ref.lines(wants.unmasked, readings.whole_ref),
         alt.lines(wants.unmasked, readings.whole_ref),
     )

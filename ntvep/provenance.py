@@ -204,7 +204,7 @@ class Provenance:
             for kind in ("command", "scores")
         }
         given = {
-            key: re.sub(r"\\(.)", r"\1", value[1:-1]) if value[:1] == '"' else value
+            key: _unquoted(value) if value[:1] == '"' else value
             for line in lines.values()
             for key, value in _FIELD.findall(line)
         }
@@ -326,5 +326,23 @@ def _layer_name(layer: int | None) -> str:
 
 
 def _quoted(text: str) -> str:
+    r"""Text for a header line, which ends at a line end and must be UTF-8.
+
+    What is printable stays as it is. A file's name may hold any other byte: ``\x0a``.
+    """
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return '"' + "".join(c if c.isprintable() else _as_bytes(c) for c in escaped) + '"'
+
+
+def _as_bytes(character: str) -> str:
+    # Bytes of a file's name that are not UTF-8 are lone surrogates in Python.
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def _unquoted(text: str) -> str:
+    def plain(match: re.Match[bytes]) -> bytes:
+        return bytes.fromhex(match[1].decode()) if match[1] else match[2]
+
+    escaped = text[1:-1].encode("utf-8", "surrogateescape")
+    whole = re.sub(rb"\\(?:x([0-9a-f]{2})|(.))", plain, escaped)
+    return whole.decode("utf-8", "surrogateescape")

@@ -37,7 +37,7 @@ def llr(
 
 
 def llr_marginal(
-    bases: Float64[np.ndarray, "snv 6 4"], snvs: Int64[np.ndarray, "snv 3"]
+    bases: Float64[np.ndarray, "snv offset 4"], snvs: Int64[np.ndarray, "snv 3"]
 ) -> Float64[np.ndarray, "snv"]:
     """Per SNV, log P(ALT base) - log P(REF base) at its place in the masked 6-mer, nats.
 

@@ -21,8 +21,9 @@ bases that are reported, which favours the frequencies.
 """
 
 import argparse
-import json
+import gzip
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -42,7 +43,7 @@ WINDOW, SIX_MERS, K = 512, 128, 6
 # Bases on each side that must be known: a window of the 6-mer model on either strand.
 REACH = SIX_MERS * K
 SIZE = 60
-GRID = tuple(float(4**e) for e in range(-1, 8))
+GRID = (1.0, 8.0, 64.0, 512.0, 4096.0)
 
 
 def draw(sequence: np.ndarray, part: Stretch, count: int, seed: int) -> np.ndarray:
@@ -87,7 +88,7 @@ def logits_at(checkpoint: Checkpoint, ids: np.ndarray, at: int, batch: int = 30)
 def gpn_log_probabilities(
     checkpoint: Checkpoint, bases: np.ndarray, places: Sequence[int]
 ) -> Tensor:
-    """Log-probabilities [place, ACGT] of bases that are masked, one in each pass, softmax over all tokens."""
+    """Log-probabilities [place, ACGT] of bases masked one in a pass, softmax over all tokens."""
     tokenizer = checkpoint.description.tokenizer
     assert tokenizer.nucleotides is not None
     half = WINDOW // 2
@@ -99,7 +100,7 @@ def gpn_log_probabilities(
 def gpn_losses(checkpoint: Checkpoint, bases: np.ndarray, first: int) -> np.ndarray:
     """Loss of each base of a stretch."""
     log_p = gpn_log_probabilities(checkpoint, bases, range(first, first + SIZE))
-    losses: np.ndarray = -log_p[np.arange(SIZE), bases[first : first + SIZE]].numpy()
+    losses: np.ndarray = -log_p.numpy()[np.arange(SIZE), bases[first : first + SIZE]]
     return losses
 
 
@@ -233,22 +234,18 @@ def frequency_losses(
 # --- the tables ----------------------------------------------------------------------------------
 
 
-def measure(
-    gpn: Checkpoint,
-    demo: Checkpoint,
-    training: np.ndarray,
-    sequence: np.ndarray,
-    starts: np.ndarray,
+def losses_of_others(
+    demo: Checkpoint, training: np.ndarray, sequence: np.ndarray, starts: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Mean loss [stretch] of each model: nats per base, both strands."""
-    losses = {"this model": both_strands(sequence, starts, lambda b, f: gpn_losses(gpn, b, f))}
-    # [stretch, strand, base, phase, kind], after the reverse strand is turned base by base.
+    """Mean loss [stretch] of the models that this one is compared with, nats per base."""
+    # [stretch, strand, base, phase, kind]: the reverse strand is turned base by base.
     of_demo = both_strands(
         sequence, starts, lambda b, f: six_mer_losses(demo, b, f).transpose(2, 0, 1)
     )
-    losses["ntvep-demo (6-mers), marginal"] = of_demo[..., 0]
-    losses["ntvep-demo (6-mers), given the other five"] = of_demo[..., 1]
-    losses |= frequency_losses(training, sequence, starts, (5, 10))
+    losses = {
+        "ntvep-demo (6-mers), marginal": of_demo[..., 0],
+        "ntvep-demo (6-mers), given the other five": of_demo[..., 1],
+    } | frequency_losses(training, sequence, starts, (5, 10))
     return {name: found.reshape(len(starts), -1).mean(1) for name, found in losses.items()}
 
 
@@ -256,43 +253,66 @@ def table(losses: dict[str, np.ndarray]) -> str:
     """Rows of the model card: mean, and difference from this model with its standard error."""
     rows = []
     for name, found in losses.items():
-        more = found - losses["this model"]
-        error = more.std(ddof=1) / math.sqrt(len(more))
-        beside = "" if name == "this model" else f"{more.mean():+.4f} ± {error:.4f}"
+        beside = ""
+        if name != "this model" and "this model" in losses:
+            more = found - losses["this model"]
+            beside = f"{more.mean():+.4f} ± {more.std(ddof=1) / math.sqrt(len(more)):.4f}"
         rows.append(f"| {name} | {found.mean():.4f} | {beside} |")
     return "\n".join([*rows, f"| uniform | {math.log(4):.4f} | |"])
 
 
-def llr(gpn: Checkpoint, bases: np.ndarray, place: int, alt: int) -> float:
-    """Score an SNV: llr, mean of both strands; NaN at a contig's end."""
-    around = bases[place - WINDOW : place + WINDOW + 1]
-    if place < WINDOW or len(around) < 2 * WINDOW + 1 or (around > 3).any():
-        return math.nan
-    scores = []
-    for strand, ref, other in (
-        (around, bases[place], alt),
-        (reverse_complement(around), 3 - bases[place], 3 - alt),
-    ):
-        log_p = gpn_log_probabilities(gpn, strand, [WINDOW])[0]
-        scores.append(float(log_p[other] - log_p[ref]))
-    return math.fsum(scores) / 2
+def llrs(gpn: Checkpoint, bases: np.ndarray, snvs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Mean llr of both strands of SNVs (place, ALT); NaN where the window holds an N."""
+    found = np.full(len(snvs), math.nan)
+    for number, (place, alt) in enumerate(snvs):
+        around = bases[place - WINDOW : place + WINDOW + 1]
+        if place < WINDOW or len(around) < 2 * WINDOW + 1 or (around > 3).any():
+            continue
+        ref, scores = int(bases[place]), []
+        turned = reverse_complement(around)
+        for strand, of_ref, of_alt in ((around, ref, alt), (turned, 3 - ref, 3 - alt)):
+            log_p = gpn_log_probabilities(gpn, strand, [WINDOW])[0]
+            scores.append(float(log_p[of_alt] - log_p[of_ref]))
+        found[number] = math.fsum(scores) / 2
+    return found
+
+
+def read_snvs(path: Path, contig: str, key: str) -> list[tuple[int, str, str, str, str]]:
+    """(POS, REF, ALT, value of an INFO key, INFO) of the SNVs of a contig."""
+    raw = path.read_bytes()
+    text = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    found = []
+    for line in text.decode().splitlines():
+        fields = line.split("\t")
+        if fields[0] != contig or {len(fields[3]), len(fields[4])} != {1}:
+            continue
+        info = dict(entry.partition("=")[::2] for entry in fields[7].split(";"))
+        if fields[4] in "ACGT" and key in info:
+            found.append((int(fields[1]), fields[3], fields[4], info[key], fields[7]))
+    return found
 
 
 def auroc(
-    gpn: Checkpoint, bases: np.ndarray, offset: int, records: list[tuple[int, str, str, bool]]
+    gpn: Checkpoint,
+    bases: np.ndarray,
+    offset: int,
+    snvs: Sequence[tuple[int, str, str, str, str]],
+    kinds: tuple[str, str],
 ) -> str:
-    """How well -llr tells the second kind from the first, with numbers of each."""
-    scores, second = [], []
-    for pos, ref, alt, is_second in records:
-        place = pos - 1 - offset
+    """How well -llr tells SNVs of the second kind from those of the first."""
+    asked = [snv for snv in snvs if snv[3] in kinds]
+    places = [(pos - 1 - offset, dna.codes(alt)[0]) for pos, _, alt, _, _ in asked]
+    for (place, _), (pos, ref, *_) in zip(places, asked, strict=True):
         if dna.codes(ref)[0] != bases[place]:
             raise ValueError(f"REF of {pos} is {ref}, the sequence has another base")
-        if not math.isnan(score := llr(gpn, bases, place, dna.codes(alt)[0])):
-            scores.append(-score)
-            second.append(is_second)
-    return (
-        f"{roc_auc_score(second, scores):.3f} ({len(second) - sum(second)} and {sum(second)} SNVs)"
-    )
+    scores = llrs(gpn, bases, places)
+    known = ~np.isnan(scores)
+    second = np.array([snv[3] == kinds[1] for snv in asked])[known]
+    area = roc_auc_score(second, -scores[known])
+    # Hanley & McNeil, Radiology 143:29 (1982).
+    q1, q2, n, m = area / (2 - area), 2 * area**2 / (1 + area), second.sum(), (~second).sum()
+    spread = area * (1 - area) + (n - 1) * (q1 - area**2) + (m - 1) * (q2 - area**2)
+    return f"{area:.3f} ± {math.sqrt(spread / (n * m)):.3f} ({m} {kinds[0]}, {n} {kinds[1]})"
 
 
 def main() -> None:
@@ -304,22 +324,52 @@ def main() -> None:
     parser.add_argument("--held-out", type=stretch, nargs="+", required=True, metavar="STRETCH")
     parser.add_argument("--model", type=Path, default=ROOT / "ntvep" / "demo" / "gpn")
     parser.add_argument("--state", type=Path, help="of the training: says how long it was")
+    parser.add_argument("--others", type=Path, help="losses of the others are kept here (.npz)")
+    parser.add_argument("--only-others", action="store_true", help="this model is not measured")
+    parser.add_argument("--clinvar", type=Path, help="VCF with LABEL and MC in INFO")
+    parser.add_argument("--clinvar-fasta", type=Path, help="one record, CONTIG:FIRST-LAST")
     parser.add_argument("--stretches", type=int, default=100, help="in each held-out part")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     contigs = read_fasta(options.fasta)
     training = training_sequence(contigs, options.train, options.leave_out)
-    gpn, demo = read_checkpoint(options.model), read_checkpoint(DEMO)
-    print(f"{gpn.parameters:,} parameters, trained on {int((training < 4).sum()):,} bases")
+    stored: dict[str, np.ndarray] = {}
+    if options.others and options.others.exists():
+        with np.load(options.others) as arrays:
+            stored = dict(arrays)
+    gpn = None if options.only_others else read_checkpoint(options.model)
     if options.state:
         with safe_open(options.state, "pt") as handle:
-            print(json.loads(handle.metadata()["about"]))
+            print(handle.metadata()["about"])
     for part in options.held_out:
         sequence = contigs[part.contig]
         starts = draw(sequence, part, options.stretches, seed=1)
+        prefix = f"{part} {len(starts)} {int(starts.sum())} "
+        if not any(key.startswith(prefix) for key in stored):
+            others = losses_of_others(read_checkpoint(DEMO), training, sequence, starts)
+            stored |= {prefix + name: losses for name, losses in others.items()}
+            if options.others:
+                np.savez(options.others, **stored)  # type: ignore[arg-type]
         print(f"\n{part}: {len(starts)} stretches, {len(starts) * SIZE:,} bases, both strands")
-        print(table(measure(gpn, demo, training, sequence, starts)), flush=True)
+        losses = {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
+        if gpn is not None:
+            mine = both_strands(sequence, starts, lambda b, f: gpn_losses(gpn, b, f))
+            losses = {"this model": mine.reshape(len(starts), -1).mean(1)} | losses
+        print(table(losses), flush=True)
+    if gpn is not None:
+        snvs = read_snvs(ROOT / "ntvep" / "demo" / "demo.vcf", "chr22", "SOURCE")
+        found = auroc(gpn, contigs["chr22"], 0, snvs, ("observed", "simulated"))
+        print(f"\ndemo.vcf, AUROC of -llr: {found}", flush=True)
+    if gpn is not None and options.clinvar:
+        ((name, bases),) = read_fasta(options.clinvar_fasta).items()
+        place = stretch(name)
+        snvs = read_snvs(options.clinvar, place.contig, "LABEL")
+        for kind in ("missense_variant", "synonymous_variant|intron_variant"):
+            of_kind = [s for s in snvs if s[3] == "P" or re.search(rf"MC=({kind})", s[4])]
+            of_kind = [s for s in of_kind if s[3] == "B" or "MC=missense_variant" in s[4]]
+            found = auroc(gpn, bases, place.start, of_kind, ("B", "P"))
+            print(f"ClinVar {place}, missense P against B {kind}, AUROC of -llr: {found}")
 
 
 if __name__ == "__main__":

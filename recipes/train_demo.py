@@ -26,12 +26,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ntvep.models.gpn import ConvNet, dilations
+from ntvep.models.gpn import VOCABULARY, ConvNet, network, published_convnet
 
-# The published tokenizer of GPN (songlab/tokenizer-dna-mlm, MIT).
 MASK, UNKNOWN, FIRST = 1, 2, 3
-SPECIAL = ("[PAD]", "[MASK]", "[UNK]")
-VOCABULARY = (*SPECIAL, "a", "c", "g", "t")
+SPECIAL = VOCABULARY[:FIRST]
 
 WINDOW = 512
 CONFIG = {
@@ -153,16 +151,11 @@ def batch(
     return torch.from_numpy(given), torch.from_numpy(np.where(asked, target, -100))
 
 
-def new_model(config: Mapping[str, object] = CONFIG) -> ConvNet:
+def new_model() -> ConvNet:
     """A ConvNet with random weights."""
-    steps = dilations(
-        config["n_layers"],  # type: ignore[arg-type]
-        base=config["dilation_base"],  # type: ignore[arg-type]
-        double_every=config["dilation_double_every"],  # type: ignore[arg-type]
-        cycle=config["dilation_cycle"],  # type: ignore[arg-type]
-        most=config["dilation_max"],  # type: ignore[arg-type]
-    )
-    return ConvNet(config["hidden_size"], config["kernel_size"], steps, config["vocab_size"])  # type: ignore[arg-type]
+    model = network(CONFIG)
+    assert isinstance(model, ConvNet)
+    return model
 
 
 def learning_rate(peak: float, step: int, spent: float) -> float:
@@ -223,16 +216,6 @@ def load_state(
 # --- the folder ----------------------------------------------------------------------------------
 
 
-def published(name: str) -> str:
-    """The published tensor name of one of the model's parameters."""
-    module, _, kind = name.rpartition(".")
-    if module.startswith("blocks."):
-        _, layer, part = module.split(".")
-        inner = {"conv": "conv.1", "conv_norm": "conv.4", "mix": "ffn.0", "mix_norm": "ffn.2"}[part]
-        return f"model.encoder.{layer}.{inner}.{kind}"
-    return f"cls.decoder.{ {'dense': 0, 'norm': 2, 'decoder': 3}[module] }.{kind}"
-
-
 def tokenizer() -> dict[str, object]:
     """tokenizer.json, in the published layout."""
     special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
@@ -264,7 +247,10 @@ def tokenizer() -> dict[str, object]:
 def save(model: ConvNet, folder: Path) -> None:
     """Write the checkpoint in GPN's published layout."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {published(n): p.detach().float().contiguous() for n, p in model.named_parameters()}
+    tensors = {
+        published_convnet(n)[0]: p.detach().float().contiguous()
+        for n, p in model.named_parameters()
+    }
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
     special = {"mask_token": "[MASK]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
@@ -295,6 +281,9 @@ def train(sequence: np.ndarray, options: argparse.Namespace) -> tuple[ConvNet, b
     )
     names = ("train", "leave_out", "seed", "windows", "learning_rate", "weight_decay")
     settings = {name: str(getattr(options, name)) for name in names}
+    # As they are typed.
+    for name in ("train", "leave_out"):
+        settings[name] = " ".join(map(str, getattr(options, name)))
     step, seconds, bases = 0, 0.0, 0
     if options.state.exists():
         about = load_state(options.state, model, optimizer)
@@ -305,10 +294,19 @@ def train(sequence: np.ndarray, options: argparse.Namespace) -> tuple[ConvNet, b
     stop: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: stop.append(received))
+
+    def keep() -> None:
+        about = {"settings": settings, "step": step, "seconds": seconds, "bases": bases}
+        save_state(options.state, model, optimizer, about)
+
     recent: list[float] = []
     model.train()
     began = time.monotonic() - seconds
-    while not stop and (seconds := time.monotonic() - began) < 60 * options.minutes:
+    while (
+        not stop
+        and step < options.steps
+        and (seconds := time.monotonic() - began) < 60 * options.minutes
+    ):
         step += 1
         # Of the seed and the step alone: an interruption changes no batch.
         rng = np.random.default_rng((options.seed, step))
@@ -329,10 +327,8 @@ def train(sequence: np.ndarray, options: argparse.Namespace) -> tuple[ConvNet, b
                 flush=True,
             )
             recent = []
-            about = {"settings": settings, "step": step, "seconds": seconds, "bases": bases}
-            save_state(options.state, model, optimizer, about)
-    about = {"settings": settings, "step": step, "seconds": seconds, "bases": bases}
-    save_state(options.state, model, optimizer, about)
+            keep()
+    keep()
     print(f"step {step:,}, {seconds / 60:.1f} min, {bases:,} bases", flush=True)
     return model.eval(), not stop
 
@@ -344,6 +340,9 @@ def main() -> None:
     parser.add_argument("--train", type=stretch, nargs="+", required=True, metavar="STRETCH")
     parser.add_argument("--leave-out", type=stretch, nargs="*", default=[], metavar="STRETCH")
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument(
+        "--steps", type=float, default=math.inf, help="stop before the time is over"
+    )
     parser.add_argument("--state", type=Path, required=True, help="goes on from it if it is there")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint folder to write")
     parser.add_argument("--seed", type=int, default=1)

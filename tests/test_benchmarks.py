@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from ntvep.models.load import read_checkpoint
+from ntvep.models.checkpoint import read_checkpoint
 
 from benchmarks.null import Null
 from benchmarks.throughput import prepared_pairs, unshared

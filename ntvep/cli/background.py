@@ -80,7 +80,7 @@ def draw(
     Give the model and the settings that your variants were scored with.
     """
     from ntvep.commands.background import draw_background
-    from ntvep.commands.score import Options
+    from ntvep.commands.options import Options
 
     set_up_log(quiet, verbose)
     options = Options(

@@ -90,7 +90,8 @@ def score(
     verbose: Verbose = False,
 ) -> None:
     """Score every ALT allele of a VCF and write it back, annotated."""
-    from ntvep.commands.score import Options, score_file
+    from ntvep.commands.options import Options
+    from ntvep.commands.score import score_file
 
     set_up_log(quiet, verbose)
     options = Options(
@@ -167,8 +168,8 @@ def scan(
     verbose: Verbose = False,
 ) -> None:
     """Score every SNV of a region."""
+    from ntvep.commands.options import Options
     from ntvep.commands.scan import scan_regions
-    from ntvep.commands.score import Options
 
     set_up_log(quiet, verbose)
     options = Options(
@@ -238,7 +239,7 @@ def variants(
     verbose: Verbose = False,
 ) -> None:
     """List every ALT allele with the status that it would get: a dry run without weights."""
-    from ntvep.commands.score import Options
+    from ntvep.commands.options import Options
     from ntvep.commands.variants import list_variants
 
     set_up_log(quiet, verbose)

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
+from ntvep.commands.options import OnBadRecord
 from ntvep.errors import ConfigError, InputError, ReferenceMismatchError, some
 from ntvep.io import vcf
 from ntvep.io.fasta import FastaReference
@@ -19,8 +19,6 @@ from ntvep.provenance import Provenance, fingerprint
 from ntvep.schema import Status
 
 _log = logging.getLogger("ntvep")
-
-OnBadRecord = Literal["fail", "skip"]
 
 # Records in memory at once: enough to share passes between neighbours.
 CHUNK_RECORDS = 2_000

@@ -2,7 +2,8 @@
 
 from ntvep.errors import ModelError
 from ntvep.models.checkpoint import read_checkpoint
-from ntvep.models.hub import fetch, licence, locate
+from ntvep.models.fetch import fetch
+from ntvep.models.hub import licence, locate
 
 
 def model_info(model: str) -> dict[str, str]:
@@ -55,7 +56,7 @@ def model_check(model: str) -> str:
 
 
 def model_fetch(model: str, revision: str | None) -> str:
-    """Put a model in place; see :func:`ntvep.models.hub.fetch`."""
+    """Put a model in place; see :func:`ntvep.models.fetch.fetch`."""
     source = fetch(model, revision)
     return (
         f"{source.model_id} at {source.revision or 'no revision'}: {source.folder}\n"

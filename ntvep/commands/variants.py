@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from ntvep.commands.inputs import all_chunks, judge_assembly, opened_vcf
-from ntvep.commands.score import Options, settings_for
+from ntvep.commands.options import Options
+from ntvep.commands.ready import settings_for
 from ntvep.commands.summary import Summary
 from ntvep.errors import ConfigError
 from ntvep.io.fasta import FastaReference, open_reference

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
 
 from ntvep.description import Description
-from ntvep.models.family import EncoderModule, Family, Finishes
+from ntvep.models.family import Encoder, Family, Finishes
 from ntvep.models.folder import (
     check_tensors,
     read_config,
@@ -35,7 +34,7 @@ class Checkpoint:
     folder: Path
     family: Family
     description: Description
-    encoder: EncoderModule
+    encoder: Encoder
     weights_sha256: str
     parameters: int
 
@@ -71,13 +70,15 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     module.load_state_dict(state, strict=True, assign=True)
     module.requires_grad_(False).eval()
     parameters = sum(p.numel() for p in module.parameters())
+    if not isinstance(module, Encoder):
+        raise TypeError(f"{type(module).__name__} is no Encoder")
     if isinstance(module, Finishes):
         module.loaded()
     return Checkpoint(
         folder,
         family,
         description,
-        cast(EncoderModule, module),
+        module,
         weights_sha256(files),
         parameters,
     )

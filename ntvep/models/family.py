@@ -62,10 +62,6 @@ class Encoder(Protocol):
         ...
 
 
-class EncoderModule(nn.Module, Encoder):
-    """What the builders of families return."""
-
-
 @runtime_checkable
 class Finishes(Protocol):
     """A network that computes something of its weights once they are there."""

@@ -10,8 +10,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ntvep.errors import ModelError
+from ntvep.errors import ModelError, some
+from ntvep.files import digest
 from ntvep.models.family import Config, Shapes, TensorMap
+from ntvep.models.layout import is_pickle, wanted_files
 
 _FLOATS = ("F16", "BF16", "F32", "F64")
 # Far beyond every published file: what is larger is damaged or hostile.
@@ -26,11 +28,14 @@ def weight_files(folder: Path) -> list[Path]:
     """
     if files := sorted(folder.glob("*.safetensors")):
         return files
-    pickles = [p for end in ("bin", "pt", "ckpt") for p in sorted(folder.glob(f"*.{end}"))]
+    try:
+        pickles = [n for n in wanted_files(p.name for p in folder.iterdir()) if is_pickle(n)]
+    except ValueError:
+        pickles = []
     if pickles:
         raise ModelError(
-            f"{folder}: only {pickles[0].name}, a pickle; weights are read from safetensors alone. "
-            f"Convert it once with: ntvep model fetch {folder}"
+            f"{folder}: only {some(pickles, 3)}, a pickle; weights are read from safetensors "
+            f"alone. Convert it once with: ntvep model fetch {folder}"
         )
     raise ModelError(
         f"{folder}: no *.safetensors file; fetch the model again with: ntvep model fetch ID"
@@ -39,10 +44,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 def weights_sha256(files: Iterable[Path]) -> str:
     """sha256 of one weights file; of several shards, the sha256 of their hex digests in order."""
-    digests = []
-    for path in files:
-        with path.open("rb") as handle:
-            digests.append(hashlib.file_digest(handle, "sha256").hexdigest())
+    digests = [digest(path) for path in files]
     return (
         digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     )

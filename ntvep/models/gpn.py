@@ -102,11 +102,11 @@ class _Gpn(nn.Module):
         last = self.last_norm(x)
         return (last if layer in (None, self.layers) else chosen), last
 
-    def in_precision(self, dtype: torch.dtype) -> "_Gpn":
-        """Hold the matrices of the layers in dtype; sums, norms and the head stay float32."""
+    def in_precision(self, precision: torch.dtype) -> "_Gpn":
+        """Hold the matrices of the layers in a precision; sums, norms and the head stay float32."""
         for module in self.blocks.modules():
             if isinstance(module, Product | Convolution):
-                module.to(dtype)
+                module.to(precision)
         return self
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from ntvep.description import Description
 from ntvep.errors import ConfigError
@@ -85,7 +86,9 @@ def load_model(
     source = locate(model)
     checkpoint = read_checkpoint(source.folder)
     description = checkpoint.description
-    encoder = checkpoint.encoder.to(where).in_precision(PRECISIONS[dtype])
+    if isinstance(checkpoint.encoder, nn.Module):
+        checkpoint.encoder.to(where)
+    encoder = checkpoint.encoder.in_precision(PRECISIONS[dtype])
     if isinstance(encoder, Native):
         # Before the engine asks what it can share.
         encoder.probe()

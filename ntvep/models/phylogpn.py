@@ -137,11 +137,11 @@ class PhyloGpn(nn.Module):
         rates: Tensor = self.rates(F.gelu(rows)[None])[0]
         return rates
 
-    def in_precision(self, dtype: torch.dtype) -> "PhyloGpn":
-        """Hold the matrices of the blocks in dtype; sums, norms and the head stay float32."""
+    def in_precision(self, precision: torch.dtype) -> "PhyloGpn":
+        """Hold the matrices of the blocks in a precision; sums, norms and the head stay float32."""
         for module in self.blocks.modules():
             if isinstance(module, Convolution):
-                module.to(dtype)
+                module.to(precision)
         return self
 
 

@@ -6,12 +6,14 @@ from ntvep.errors import ModelError
 from ntvep.models.carbon import CARBON
 from ntvep.models.family import Config, Family
 from ntvep.models.generator import GENERATOR
+from ntvep.models.gpn import GPN
 from ntvep.models.marin_dna import MARIN_DNA
 from ntvep.models.nt import NT
+from ntvep.models.phylogpn import PHYLOGPN
 from ntvep.models.stock import STOCK
 
 # The last one takes whatever transformers has a class for.
-FAMILIES: tuple[Family, ...] = (NT, MARIN_DNA, GENERATOR, CARBON, STOCK)
+FAMILIES: tuple[Family, ...] = (NT, GPN, PHYLOGPN, MARIN_DNA, GENERATOR, CARBON, STOCK)
 
 
 def family_of(folder: Path, config: Config) -> Family:
