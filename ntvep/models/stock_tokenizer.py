@@ -340,6 +340,9 @@ def _as_base(segment: Segment, width: int, around: _Around) -> Tokenizer | None:
     if any(len(ids) != 1 for ids in spelled.values()):
         return None
     ids = {letter: found[0] for letter, found in spelled.items()}
+    if len({ids[letter] for letter in "ACGT"}) < 4:
+        # A file of k-mers knows no single letter.
+        return None
     return base_tokenizer(ids, width, mask=around.mask, front=around.front, back=around.back)
 
 

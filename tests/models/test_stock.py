@@ -7,14 +7,17 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import tokenizers
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from typer.testing import CliRunner
 
 from ntvep import dna
+from ntvep.cli import app
 from ntvep.errors import ModelError
 from ntvep.models import native as native_room
 from ntvep.models.carbon import CARBON, carbon_tokenizer
@@ -542,6 +545,45 @@ def test_the_score_of_generators_authors_is_the_marginal_at_the_first_base():
     ]
     expected = torch.stack([probabilities[:, some].sum(1) for some in spelled])
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+# --- MarinDNA, from a VCF to a score ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("views", "softmax", "expected"),
+    # Of the authors' own function (mean of -2.6040542 and -0.4676943 over both strands), and over
+    # the whole vocabulary, which they do not use.
+    [
+        (1, "acgt", -2.6040542),
+        (2, "acgt", -1.5358742),
+        (1, "all", -2.5242338),
+        (2, "all", -0.9817079),
+    ],
+)
+def test_the_score_of_marindnas_authors(views, softmax, expected, tmp_path):
+    """The state of the shared prefix is reused on the way: the model can."""
+    window = (
+        "CGGAGAACCGGCCGTGGACTATAGCACCGAGTACCCCGGGTTTTGACCTTTTTATGATATGGACGCGATGTGGATCTCTCTAGATGCGAA"
+        "CCTATTGGAGTAAGACACAACTCCCCGGGC"
+    )
+    (tmp_path / "ref.fa").write_text(f">c\n{(window * 3)[:255]}\n")
+    (tmp_path / "in.vcf").write_text(
+        "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+        "c\t128\t.\tC\tT\t.\t.\t.\n"
+    )
+    done = CliRunner().invoke(
+        app,
+        [
+            "score", str(tmp_path / "in.vcf"), "--reference", str(tmp_path / "ref.fa"),
+            "--model", str(GOLDEN / "marin-dna"), "--views", str(views), "--softmax", softmax,
+            "--device", "cpu", "-o", str(tmp_path / "out.parquet"),
+        ],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    table = pl.read_parquet(tmp_path / "out.parquet")
+    assert table["status"].to_list() == ["ok"]
+    assert table["llr"].to_list() == pytest.approx([expected], abs=2e-5)
 
 
 # --- bad input -----------------------------------------------------------------------------------
