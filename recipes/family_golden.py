@@ -50,15 +50,17 @@ def one_layout(family: str, arrays: dict[str, np.ndarray], meta: dict) -> dict[s
     first = 1 if family == "mamba" else 0
     kept = {}
     for name in sequences:
+        # Special tokens stand before the bases of the other families.
+        count = len(sequences[name]) if family in ("hyenadna", "evo2") else None
         for key in ("ids", "logits", "logsumexp"):
             if f"{name}_{key}" in arrays:
-                kept[f"{name}/{key}"] = arrays[f"{name}_{key}"][: len(sequences[name])]
+                kept[f"{name}/{key}"] = arrays[f"{name}_{key}"][:count]
         if "columns" in arrays:
             kept[f"{name}/columns"] = arrays["columns"]
-        *inner, last = arrays[f"{name}_hidden"][:, : len(sequences[name])]
+        *inner, last = arrays[f"{name}_hidden"][:, :count]
         if f"{name}_last" in arrays:
             # Its last one is from before the final norm.
-            last = arrays[f"{name}_last"][: len(sequences[name])]
+            last = arrays[f"{name}_last"][:count]
         inner = inner[: len(inner) - first]
         kept |= {f"{name}/hidden_{i}": states for i, states in enumerate(inner, start=first)}
         kept[f"{name}/last"] = last
