@@ -547,7 +547,7 @@ def test_the_score_of_generators_authors_is_the_marginal_at_the_first_base():
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
-# --- MarinDNA, from a VCF to a score ---------------------------------------------------------------
+# --- MarinDNA, from a VCF to a score --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
