@@ -233,3 +233,23 @@ def test_options_are_typed(tmp_path):
     assert len(errors) == 1, done.stdout
     assert errors[0].startswith("use.py:4:")
     assert '"vews"' in errors[0]
+
+
+def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch, capsys):
+    """docs/api.md, block after block, on a few records of the demo."""
+    lines = (DEMO / "demo.vcf").read_text().splitlines(keepends=True)
+    header = [line for line in lines if line.startswith("#")]
+    (tmp_path / "in.vcf").write_text("".join([*header, *lines[-3:]]))
+    for ending in ("", ".fai", ".gzi"):
+        (tmp_path / f"GRCh38.fa{ending}").symlink_to(f"{REFERENCE}{ending}")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "api.md").read_text()
+    blocks = [part.partition("```")[0] for part in text.split("```python\n")[1:]]
+    assert len(blocks) == 5
+    named = {}
+    for block in blocks:
+        exec(compile(block, "docs/api.md", "exec"), named)
+    assert named["both"].height == 1
+    assert capsys.readouterr().out.endswith(
+        "variant 0: ('chr22', 20050000, 'A'); expected (chrom, pos, ref, alt)\n"
+    )
