@@ -18,8 +18,9 @@ from benchmarks.null import Null
 from ntvep import dna
 from ntvep.io import vcf
 from ntvep.io.fasta import FastaReference, open_reference
+from ntvep.objectives import SCORE_NAMES
 from ntvep.pipeline import ScoringContext, score_alleles
-from ntvep.schema import ALLELES, SCORE_NAMES, Status
+from ntvep.schema import ALLELES, Status
 from ntvep.settings import Settings
 from ntvep.tokens import ANY_VOCABULARY
 

@@ -24,12 +24,12 @@ from torch import Tensor
 from benchmarks import checkpoints
 from benchmarks.passes import SLICE, snvs
 from ntvep.io.fasta import open_reference
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.engine import Engine
 from ntvep.models.hub import locate
-from ntvep.models.load import read_checkpoint
 from ntvep.models.nt import NucleotideTransformer, Product
+from ntvep.objectives import SCORE_NAMES
 from ntvep.pipeline import ScoringContext, score_alleles
-from ntvep.schema import SCORE_NAMES
 from ntvep.settings import Settings
 from ntvep.tokens import vocabulary
 

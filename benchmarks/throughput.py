@@ -35,9 +35,10 @@ from ntvep.models.device import be_deterministic
 from ntvep.models.engine import Engine
 from ntvep.models.loaded import load_scorer
 from ntvep.models.second_opinion import load_reference
+from ntvep.objectives import SCORE_NAMES
 from ntvep.passes import TokenPair
 from ntvep.pipeline import ScoringContext, score_alleles
-from ntvep.schema import SCORE_NAMES, Status
+from ntvep.schema import Status
 from ntvep.settings import Settings
 from ntvep.tokens import Vocabulary
 

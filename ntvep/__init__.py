@@ -7,18 +7,11 @@
 Scores are for research, not for diagnosis.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ntvep.commands.score import score
-
-__all__ = ["score"]
+__all__: list[str] = []
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: torch takes seconds, and most commands do without it."""
-    if name != "score":
-        raise AttributeError(f"module 'ntvep' has no attribute {name!r}")
-    from ntvep.commands.score import score
-
-    return score
+    raise AttributeError(f"module 'ntvep' has no attribute {name!r}")

@@ -1,42 +1,25 @@
 """alleles -> REF and ALT tokens in each view, or the status that says why there are none."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from itertools import groupby
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from ntvep import dna, windows
+from ntvep.description import Description
 from ntvep.dna import Dna
-from ntvep.passes import TokenPair
+from ntvep.genome import Reference
+from ntvep.passes import Locus, TokenPair
 from ntvep.schema import Status
-from ntvep.settings import VIEWS, Settings
-from ntvep.tokens import (
-    Tokens,
-    Vocabulary,
-    join,
-    reverse_complement,
-    substitute,
-    token_count,
-    tokenize,
-)
-from ntvep.windows import Edit, K, Span
+from ntvep.settings import Settings, View
+from ntvep.tokens import Changed, Tokenizer, Tokens, differing
+from ntvep.windows import Edit, Grid, Span
 
-
-@runtime_checkable
-class Reference(Protocol):
-    """A reference genome, as the core sees it."""
-
-    def spans(self, chrom: str) -> Sequence[Span]:
-        """The stretches of this contig that there are; none if the contig is not there."""
-        ...
-
-    def fetch(self, chrom: str, start: int, stop: int) -> Dna:
-        """Bases of a stretch that lies inside one of the spans."""
-        ...
+# The ALT sequence of a window and where the change begins in it, both read forward.
+AltSequence = tuple["WindowSequence", int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +28,13 @@ class WindowSequence:
 
     Attributes:
         fetch: gives the bases.
-        vocabulary: of the model.
-        six_mers: tokens of the forward strand, if they are known already; all are 6-mers.
+        tokenizer: of the model.
+        joined: tokens of the forward strand, if they are known already; none holds an N.
     """
 
     fetch: Callable[[], Dna]
-    vocabulary: Vocabulary
-    six_mers: Tokens | None = None
+    tokenizer: Tokenizer
+    joined: Tokens | None = None
 
     @cached_property
     def bases(self) -> Dna:
@@ -66,14 +49,18 @@ class WindowSequence:
     @property
     def n_fraction(self) -> float:
         """Share of N."""
-        if self.six_mers:
+        if self.joined:
             return 0.0
         return np.count_nonzero(self.bases == dna.N) / len(self.bases)
 
     @cached_property
     def token_count(self) -> int:
-        """Number of tokens, the same on both strands."""
-        return len(self.six_mers.ids) - 1 if self.six_mers else token_count(self.bases)
+        """Number of tokens, special ones included, on the strand that has more."""
+        if self.joined:
+            return len(self.joined.ids)
+        if self.tokenizer.kind == "bpe":
+            return max(len(self._forward.ids), len(self._reverse.ids))
+        return self.tokenizer.count(self.bases)
 
     def on_strand(self, reverse: bool) -> Tokens:
         """Its tokens, or those of its reverse complement."""
@@ -81,11 +68,11 @@ class WindowSequence:
 
     @cached_property
     def _forward(self) -> Tokens:
-        return self.six_mers or tokenize(self.bases, self.vocabulary)
+        return self.joined or self.tokenizer.encode(self.bases)
 
     @cached_property
     def _reverse(self) -> Tokens:
-        return reverse_complement(self._forward, self.fetch, self.vocabulary)
+        return self.tokenizer.reverse_complement(self._forward, lambda: self.bases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,166 +97,362 @@ class Prepared:
         return int.from_bytes(hashlib.blake2b(digests, digest_size=8).digest())
 
     @property
-    def frameshifted(self) -> bool:
-        """The length change is not a multiple of 6: every token behind the change differs."""
-        return (len(self.edit.alt) - len(self.edit.ref)) % K != 0
+    def length_change(self) -> int:
+        """Length of ALT minus that of REF."""
+        return len(self.edit.alt) - len(self.edit.ref)
+
+    @property
+    def token_counts(self) -> tuple[float, float]:
+        """Changed tokens of REF and of ALT, mean over the views."""
+        used = [pair for pair in self.pairs if pair]
+        ref = sum(len(pair.ref_changed) for pair in used)
+        return ref / len(used), sum(len(pair.alt_changed) for pair in used) / len(used)
+
+
+Prepare = Callable[[str, int, str, str], Status | Prepared]
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """The sequences of one window; a substitution's ALT is not spelled out."""
+    """The sequences of one window.
+
+    Attributes:
+        place: where it lies.
+        ref: its REF sequence.
+        alt: its ALT sequence as each strand reads it; none for a substitution whose ALT tokens
+            follow from REF's.
+    """
 
     place: Span
     ref: WindowSequence
-    alt: WindowSequence | None
+    alt: tuple[AltSequence | None, AltSequence | None] | None
 
 
-def preparer(
-    reference: Reference, vocabulary: Vocabulary, settings: Settings
-) -> Callable[[str, int, str, str], Status | Prepared]:
+def preparer(reference: Reference, model: Description, settings: Settings) -> Prepare:
     """The function ``(chrom, pos, ref, alt) -> Prepared | Status`` for alleles of A, C, G, T.
 
     It remembers the reference windows that it has just tokenised, because neighbours share them.
     """
-    phases = [
-        (phase, [view.reverse for view in views])
-        for phase, views in groupby(VIEWS[settings.views], key=lambda view: view.phase)
-    ]
-
-    @lru_cache(maxsize=64)
-    def block(chrom: str, start: int, stop: int) -> Tokens | None:
-        """6-mers of a stretch of the grid; None where it has an N."""
-        tokens = tokenize(reference.fetch(chrom, start, stop), vocabulary)
-        return tokens if tokens.starts is None else None
-
-    @lru_cache(maxsize=64)
-    def ref_sequence(chrom: str, place: Span, span: Span) -> WindowSequence:
-        fetch = partial(reference.fetch, chrom, place.start, place.stop)
-        parts = []
-        for start, stop in windows.blocks(place, span):
-            tokens = block(chrom, start, stop)
-            if tokens is None:
-                return WindowSequence(fetch, vocabulary)
-            first, last = max(place.start, start), min(place.stop, stop)
-            parts.append(tokens.between(first - start, last - start))
-        return WindowSequence(fetch, vocabulary, join(parts, vocabulary))
-
-    def fitting_window(chrom: str, edit: Edit, span: Span, phase: int) -> _Window | Status | None:
-        """The window of a phase, shortened until its tokens fit the model; None: no change in it.
-
-        Single-base tokens make a window of the usual length too long: those that Ns break off, and
-        the up to five at the end of an ALT window for which the contig has no more bases.
-        """
-        place = windows.place(edit.start, phase, settings.window_tokens, span)
-        if place is None or not windows.holds(place, edit):
-            return None
-        full = place
-        while windows.holds(place, edit):
-            ref, alt = ref_sequence(chrom, place, span), None
-            if not edit.is_substitution:
-                bases = windows.alt_window(edit, place, span, partial(reference.fetch, chrom))
-                if bases is None:
-                    return None
-                alt = WindowSequence(partial(_same, bases), vocabulary)
-            if place == full and ref.n_fraction > settings.max_n_fraction:
-                return Status.TOO_MANY_N
-            count = max(ref.token_count, alt.token_count) if alt else ref.token_count
-            if count < settings.max_tokens:
-                return _Window(place, ref, alt)
-            place = windows.shorten(place, edit.start)
-        return None
+    locate = locator(reference, settings.max_allele_bases)
+    read = _field_reader if model.field else _window_reader
+    views = read(reference, model, settings)
 
     def prepare(chrom: str, pos: int, ref: str, alt: str) -> Status | Prepared:
-        located = locate(chrom, pos, ref, alt, reference, settings)
+        located = locate(chrom, pos, ref, alt)
         if isinstance(located, Status):
             return located
-        edit, span = located
-        pairs: list[TokenPair | None] = []
-        sequences: list[WindowSequence] = []
-        for phase, strands in phases:
-            window = fitting_window(chrom, edit, span, phase)
-            if isinstance(window, Status):
-                return window
-            if window is None:
-                pairs += [None] * len(strands)
-                continue
-            sequences += (window.ref, window.alt) if window.alt else (window.ref,)
-            for reverse in strands:
-                ref_tokens = window.ref.on_strand(reverse)
-                alt_tokens = window.alt.on_strand(reverse) if window.alt else None
-                offset = edit.start - window.place.start
-                pair = token_pair(edit, offset, ref_tokens, alt_tokens, reverse, vocabulary)
-                if isinstance(pair, Status):
-                    return pair
-                pairs.append(pair)
-        if not any(pairs):
-            return Status.AT_CONTIG_END
-        return Prepared(edit, tuple(sequences), tuple(pairs))
+        return views(chrom, *located)
 
     return prepare
 
 
-def locate(
-    chrom: str, pos: int, ref: str, alt: str, reference: Reference, settings: Settings
-) -> Status | tuple[Edit, Span]:
-    """The minimal form of an allele and the stretch of its contig, once REF has been checked."""
-    spans = reference.spans(chrom)
-    if not spans:
-        return Status.CONTIG_NOT_IN_REFERENCE
-    named = windows.zero_based(pos, ref)
-    for span in spans:
-        if span.start <= named.start and named.stop <= span.stop:
-            break
-    else:
-        return Status.POSITION_OUT_OF_RANGE
-    if reference.fetch(chrom, named.start, named.stop).tobytes() != dna.codes(ref):
-        return Status.REF_MISMATCH
-    edit = windows.trim(pos, ref, alt)
-    if max(len(edit.ref), len(edit.alt)) > settings.max_allele_bases:
-        return Status.ALLELE_TOO_LONG
-    return edit, span
+def locator(
+    reference: Reference, max_allele_bases: int
+) -> Callable[[str, int, str, str], Status | tuple[Edit, Span]]:
+    """The function that checks REF and trims an allele, without looking at a window."""
+
+    def locate(chrom: str, pos: int, ref: str, alt: str) -> Status | tuple[Edit, Span]:
+        spans = reference.spans(chrom)
+        if not spans:
+            return Status.CONTIG_NOT_IN_REFERENCE
+        named = windows.zero_based(pos, ref)
+        for span in spans:
+            if span.start <= named.start and named.stop <= span.stop:
+                break
+        else:
+            return Status.POSITION_OUT_OF_RANGE
+        if reference.fetch(chrom, named.start, named.stop).tobytes() != dna.codes(ref):
+            return Status.REF_MISMATCH
+        edit = windows.trim(pos, ref, alt)
+        if max(len(edit.ref), len(edit.alt)) > max_allele_bases:
+            return Status.ALLELE_TOO_LONG
+        return edit, span
+
+    return locate
+
+
+def _window_reader(
+    reference: Reference, model: Description, settings: Settings
+) -> Callable[[str, Edit, Span], Status | Prepared]:
+    """Views of masked and causal models: windows on a grid."""
+    phases = [
+        (settings.grid(model, phase), list(views))
+        for phase, views in groupby(
+            settings.views_of(model.tokenizer.stride), key=lambda view: view.phase
+        )
+    ]
+    fitting_window = _window_finder(reference, model, settings)
+    # NT's windows are of single tokens: where none fits, the contig's end is what is in the way.
+    too_short = Status.AT_CONTIG_END if model.family == "nt" else Status.CONTIG_TOO_SHORT
+
+    def read(chrom: str, edit: Edit, span: Span) -> Status | Prepared:
+        pairs: list[TokenPair | None] = []
+        sequences: list[WindowSequence] = []
+        placed = False
+        for grid, views in phases:
+            placed |= grid.place(edit.start, span) is not None
+            window = fitting_window(chrom, edit, span, grid)
+            if isinstance(window, Status):
+                return window
+            if window is None:
+                pairs += [None] * len(views)
+                continue
+            sequences += _distinct(window)
+            for view in views:
+                pair = _pair(edit, window, view, model)
+                if isinstance(pair, Status):
+                    return pair
+                pairs.append(pair)
+        if not any(pairs):
+            return Status.AT_CONTIG_END if placed else too_short
+        return Prepared(edit, tuple(sequences), tuple(pairs))
+
+    return read
+
+
+def _distinct(window: _Window) -> list[WindowSequence]:
+    """REF, and ALT where it is spelled out, once where both strands read the same."""
+    found = [window.ref]
+    for alt in window.alt or ():
+        if alt and alt[0] is not found[-1]:
+            found.append(alt[0])
+    return found
+
+
+def _window_finder(
+    reference: Reference, model: Description, settings: Settings
+) -> Callable[[str, Edit, Span, Grid], _Window | Status | None]:
+    """The function that finds an allele's window on a grid, its sequences and whether it fits."""
+    ref_sequence = _ref_reader(reference, model.tokenizer)
+
+    def find(chrom: str, edit: Edit, span: Span, grid: Grid) -> _Window | Status | None:
+        """The window, shortened until its tokens fit the model; None: no change in it.
+
+        Single-base tokens make a window of the usual length too long: those that Ns break off, and
+        those at the end of an ALT window for which the contig has no more bases.
+        """
+        place = grid.place(edit.start, span)
+        if place is None or not windows.holds(place, edit):
+            return None
+        full = place
+        fetch = partial(reference.fetch, chrom)
+        while place.start < place.stop and windows.holds(place, edit):
+            ref = ref_sequence(chrom, place, span, grid)
+            alt = _alt_sequences(edit, place, span, fetch, model)
+            if alt == (None, None):
+                return None
+            if place == full and ref.n_fraction > settings.max_n_fraction:
+                return Status.TOO_MANY_N
+            counts = [some[0].token_count for some in alt or () if some]
+            if max(ref.token_count, *counts, 0) <= model.max_tokens:
+                return _Window(place, ref, alt)
+            place = grid.shorten(place, edit.start)
+        return None
+
+    return find
+
+
+def _ref_reader(
+    reference: Reference, tokenizer: Tokenizer
+) -> Callable[[str, Span, Span, Grid], WindowSequence]:
+    """The function that reads a REF window, from tokens of stretches of the grid if it can."""
+
+    @lru_cache(maxsize=64)
+    def block(chrom: str, start: int, stop: int) -> Tokens | None:
+        """Tokens of a stretch of the grid; None where an N lies in it."""
+        bases = reference.fetch(chrom, start, stop)
+        if (bases == dna.N).any():
+            return None
+        tokens = tokenizer.encode(bases)
+        return tokens if tokenizer.is_regular(tokens) else None
+
+    @lru_cache(maxsize=64)
+    def read(chrom: str, place: Span, span: Span, grid: Grid) -> WindowSequence:
+        fetch = partial(reference.fetch, chrom, place.start, place.stop)
+        if not tokenizer.joins:
+            return WindowSequence(fetch, tokenizer)
+        parts = []
+        for start, stop in grid.blocks(place, span):
+            tokens = block(chrom, start, stop)
+            if tokens is None:
+                return WindowSequence(fetch, tokenizer)
+            first, last = max(place.start, start) - start, min(place.stop, stop) - start
+            front = len(tokenizer.front)
+            parts.append(tokens.ids[front + first // grid.stride : front + last // grid.stride])
+        return WindowSequence(fetch, tokenizer, tokenizer.join(parts))
+
+    return read
+
+
+def _alt_sequences(
+    edit: Edit,
+    place: Span,
+    span: Span,
+    fetch: Callable[[int, int], Dna],
+    model: Description,
+) -> tuple[AltSequence | None, AltSequence | None] | None:
+    """The ALT sequence of a window as each strand reads it; None where REF's tokens tell it."""
+    tokenizer, offset = model.tokenizer, edit.start - place.start
+
+    def made(bases: Dna) -> WindowSequence:
+        return WindowSequence(lambda: bases, tokenizer)
+
+    if tokenizer.kind == "bpe":
+        alt = made(windows.replaced(edit, place, fetch)), offset
+        return alt, alt
+    if edit.is_substitution:
+        return None
+    bases = windows.alt_window(edit, place, span, fetch)
+    forward = None if bases is None else (made(bases), offset)
+    if model.objective != "causal":
+        return forward, forward
+    pinned = windows.alt_window_to_left(edit, place, span, fetch)
+    return forward, None if pinned is None else (made(pinned[0]), pinned[1])
+
+
+def _pair(edit: Edit, window: _Window, view: View, model: Description) -> TokenPair | Status | None:
+    """The pair of one view; None where this strand cannot read the change."""
+    offset = edit.start - window.place.start
+    ref = window.ref.on_strand(view.reverse)
+    if window.alt is None:
+        return token_pair(edit, (offset, offset), ref, None, view.reverse, model)
+    side = window.alt[view.reverse]
+    if side is None:
+        return None
+    alt = side[0].on_strand(view.reverse)
+    return token_pair(edit, (offset, side[1]), ref, alt, view.reverse, model)
 
 
 def token_pair(
     edit: Edit,
-    offset: int,
+    offsets: tuple[int, int],
     ref: Tokens,
     alt: Tokens | None,
     reverse: bool,
-    vocabulary: Vocabulary,
-) -> TokenPair | Status:
+    model: Description,
+) -> TokenPair | Status | None:
     """Tokens of both sequences on one strand, and which of them hold the change.
 
     Args:
         edit: the change.
-        offset: place of the first changed base in both sequences, read forward.
+        offsets: place of the first changed base in the REF and ALT sequences, read forward.
         ref: tokens of the REF sequence on that strand.
-        alt: tokens of the ALT sequence on that strand; not needed for a substitution.
+        alt: tokens of the ALT sequence on that strand; not needed where REF's tell it.
         reverse: whether the strand is the reverse complement.
-        vocabulary: of the model.
+        model: whose tokens they are.
+
+    Returns:
+        None where no token on this strand holds the change, or none before it predicts it.
     """
-    ref_bases = windows.changed_bases(offset, edit.ref, ref.bases, reverse)
-    ref_changed = ref.overlapping(ref_bases)
-    # A single base among the changed tokens of a REF window is an N's doing: without an N it
-    # would be all 6-mers.
-    if ref.has_single_base(ref_changed):
+    tokenizer, causal = model.tokenizer, model.objective == "causal"
+    if tokenizer.kind == "bpe" and alt is not None:
+        sides = (
+            windows.on_strand(Span(offset, offset + len(bases)), tokens.bases, reverse)
+            for offset, bases, tokens in zip(offsets, (edit.ref, edit.alt), (ref, alt), strict=True)
+        )
+        changed = differing(ref, alt, *sides)
+    else:
+        other = alt or ref
+        changed = Changed(
+            _holding(ref, offsets[0], edit.ref, reverse, tokenizer, causal),
+            _holding(other, offsets[1], edit.alt, reverse, tokenizer, causal),
+        )
+    if not changed.ref or not changed.alt:
+        return None
+    if causal and min(changed.ref.start, changed.alt.start) == 0:
+        return None
+    if tokenizer.spoiled(ref, changed.ref) or (alt and tokenizer.spoiled(alt, changed.alt)):
         return Status.N_IN_VARIANT_TOKEN
-    ref_ids = tuple(ref.ids[ref_changed.start : ref_changed.stop].tolist())
+    ref_ids = ref.at(changed.ref)
     if alt is None:
-        sides = edit.ref, edit.alt
-        if reverse:
-            sides = dna.other_strand(edit.ref), dna.other_strand(edit.alt)
-        place = ref_bases.start - ref.start(ref_changed.start)
-        alt_ids = substitute(ref_ids, place, sides, vocabulary)
-        snv = (place, sides[0][0], sides[1][0]) if len(edit.ref) == 1 else None
-        return TokenPair(ref, None, ref_changed, ref_changed, ref_ids, alt_ids, snv)
-    alt_bases = windows.changed_bases(offset, edit.alt, alt.bases, reverse)
-    alt_changed = alt.overlapping(alt_bases)
-    # In an ALT window the contig's end leaves single bases too: these are scored as they are.
-    if alt.has_single_base(alt_changed) and (alt.ids == vocabulary.bases[dna.N]).any():
-        return Status.N_IN_VARIANT_TOKEN
-    alt_ids = tuple(alt.ids[alt_changed.start : alt_changed.stop].tolist())
-    return TokenPair(ref, alt, ref_changed, alt_changed, ref_ids, alt_ids, None)
+        bases = _on_strand(edit.ref, reverse), _on_strand(edit.alt, reverse)
+        first = windows.changed_bases(offsets[0], edit.ref, ref.bases, reverse).start
+        place = first - int(ref.places.starts[changed.ref.start])
+        alt_ids = tokenizer.substitute(ref_ids, place, *bases)
+        if alt_ids is None:
+            return Status.N_IN_VARIANT_TOKEN
+        snv = (place, bases[0][0], bases[1][0]) if len(edit.ref) == 1 else None
+        return TokenPair(ref, None, changed.ref, changed.alt, ref_ids, alt_ids, snv, True, True)
+    snv = None
+    if len(edit.ref) == len(edit.alt) == 1:
+        snv = (0, _on_strand(edit.ref, reverse)[0], _on_strand(edit.alt, reverse)[0])
+    one_mask = tokenizer.kind == "bpe" and len(changed.ref) == len(changed.alt)
+    same = one_mask and edit.is_substitution and _same_places(ref, alt, changed)
+    alt_ids = alt.at(changed.alt)
+    return TokenPair(ref, alt, changed.ref, changed.alt, ref_ids, alt_ids, snv, one_mask, same)
+
+
+def _on_strand(bases: bytes, reverse: bool) -> bytes:
+    return dna.other_strand(bases) if reverse else bases
+
+
+def _same_places(ref: Tokens, alt: Tokens, changed: Changed) -> bool:
+    some = slice(changed.ref.start, changed.ref.stop)
+    return np.array_equal(ref.places.stops[some], alt.places.stops[some])
+
+
+def _holding(
+    tokens: Tokens, offset: int, side: bytes, reverse: bool, tokenizer: Tokenizer, causal: bool
+) -> range:
+    """The tokens that hold one side of a change.
+
+    An empty side is a junction between two bases: it takes the token of the base behind it, as the
+    forward strand reads; of a causal model, as this strand reads; of overlapping k-mers, the tokens
+    that hold the bases on both sides of it.
+    """
+    bases = windows.changed_bases(offset, side, tokens.bases, reverse)
+    if side or not (causal or tokenizer.coverage > 1):
+        return tokens.places.holding(bases)
+    # The bases before and behind the junction, as this strand reads.
+    before = Span(bases.start, bases.stop) if reverse else Span(bases.start - 1, bases.start)
+    behind = Span(before.stop, before.stop + 1)
+    if behind.stop > tokens.bases:
+        return range(0)
+    if tokenizer.coverage == 1:
+        return tokens.places.holding(behind)
+    if before.start < 0:
+        return range(0)
+    left, right = tokens.places.holding(before), tokens.places.holding(behind)
+    return range(max(left.start, right.start), min(left.stop, right.stop))
+
+
+def _field_reader(
+    reference: Reference, model: Description, settings: Settings
+) -> Callable[[str, Edit, Span], Status | Prepared]:
+    """Views of rate models: the bases that the output at the first changed base depends on."""
+    tokenizer, field = model.tokenizer, model.field
+    middle = field // 2
+
+    def read(chrom: str, edit: Edit, span: Span) -> Status | Prepared:
+        p, fetch = edit.start, partial(reference.fetch, chrom)
+        if p >= span.stop:
+            return Status.AT_CONTIG_END
+        ref_bases = windows.around(p, field, span, fetch)
+        if np.count_nonzero(ref_bases == dna.N) > settings.max_n_fraction * field:
+            return Status.TOO_MANY_N
+        alt_bases = windows.around_changed(edit, field, span, fetch)
+        if alt_bases[middle] == dna.BEYOND:
+            return Status.AT_CONTIG_END
+        if dna.N in (ref_bases[middle], alt_bases[middle]):
+            return Status.N_IN_VARIANT_TOKEN
+        sequences = tuple(
+            WindowSequence(partial(_same, bases), tokenizer) for bases in (ref_bases, alt_bases)
+        )
+        one, snv = range(middle, middle + 1), None
+        pairs = []
+        for view in settings.views_of(tokenizer.stride):
+            ref, alt = (sequence.on_strand(view.reverse) for sequence in sequences)
+            if len(edit.ref) == len(edit.alt) == 1:
+                sides = _on_strand(edit.ref, view.reverse), _on_strand(edit.alt, view.reverse)
+                snv = (0, sides[0][0], sides[1][0])
+            along = -p if view.reverse else p
+            locus = Locus(chrom, view.reverse, along)
+            ids = ref.at(one), alt.at(one)
+            pairs.append(TokenPair(ref, alt, one, one, *ids, snv, False, False, locus))
+        used = sequences[:1] if edit.is_substitution else sequences
+        return Prepared(edit, used, tuple(pairs))
+
+    return read
 
 
 def _same(bases: Dna) -> Dna:

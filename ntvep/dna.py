@@ -1,4 +1,7 @@
-"""letters -> codes: DNA as uint8 arrays (A 0, C 1, G 2, T 3, N 4) and its reverse complement."""
+"""letters -> codes: DNA as uint8 arrays (A 0, C 1, G 2, T 3, N 4) and its reverse complement.
+
+Code 5 stands for a place beyond the end of a contig; only models that pad their input know it.
+"""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -8,13 +11,14 @@ Dna = UInt8[np.ndarray, "_"]
 
 LETTERS = "ACGTN"
 N = 4
+BEYOND = 5
 
 _CODES = bytearray([N] * 256)
 for _code, _letter in enumerate(LETTERS[:N]):
     _CODES[ord(_letter)] = _CODES[ord(_letter.lower())] = _code
 _CODE_OF_BYTE = bytes(_CODES)
-_COMPLEMENT = bytes((3, 2, 1, 0, N)) + bytes([N] * (256 - len(LETTERS)))
-_BYTE_OF_CODE = LETTERS.encode() + bytes(256 - len(LETTERS))
+_COMPLEMENT = bytes((3, 2, 1, 0, N, BEYOND)) + bytes([N] * 250)
+_BYTE_OF_CODE = LETTERS.encode() + b"-" + bytes(250)
 
 
 def codes(letters: str | bytes) -> bytes:

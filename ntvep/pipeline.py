@@ -1,6 +1,6 @@
 """ALLELES -> SCORES: composes the core with a Reference and a LanguageModel that are handed in."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar, runtime_checkable
@@ -10,21 +10,25 @@ import polars as pl
 from jaxtyping import Float64
 
 from ntvep import dna, scoring
-from ntvep.alleles import Prepared, Reference, preparer
-from ntvep.contigs import canonical
-from ntvep.passes import Answers, LanguageModel, Plan, TokenPair, plan
+from ntvep.alleles import Prepare, Prepared, locator, preparer
+from ntvep.description import Description
+from ntvep.genome import Reference, canonical
+from ntvep.passes import Answers, Asking, LanguageModel, Plan, TokenPair, plan
 from ntvep.prefetch import ahead, behind
 from ntvep.schema import (
     ALLELES,
     FRAMESHIFTED,
     KNOWN_KEY,
+    LENGTH_CHANGE,
     STATUS_DTYPE,
+    TOKENS,
+    Column,
     Status,
     check,
+    score_schema,
     sd_column,
 )
-from ntvep.settings import VIEWS, Settings
-from ntvep.tokens import ANY_VOCABULARY, Vocabulary
+from ntvep.settings import DEFAULT_MAX_ALLELE_BASES, Settings
 
 # Alleles times views that are planned together: more share more passes and need more memory.
 PAIRS_PER_PLAN = 4_096
@@ -74,16 +78,40 @@ class ScoringContext:
     Attributes:
         reference: the genome.
         model: what runs the forward passes; None scores only what is known.
-        vocabulary: of the model.
+        description: of the model.
         settings: what to score, and how.
         known: scores that need not be computed again.
     """
 
     reference: Reference
     model: LanguageModel | None
-    vocabulary: Vocabulary
+    description: Description
     settings: Settings
     known: KnownScores | None = None
+
+    @property
+    def asking(self) -> Asking:
+        """How the model is asked."""
+        some = self.settings
+        return Asking(self.description, some.scores, some.layer, some.pool, some.softmax)
+
+    @property
+    def views(self) -> int:
+        """Number of views of an allele."""
+        return len(self.settings.views_of(self.description.tokenizer.stride))
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of SCORES."""
+        model = self.description
+        with_length = model.family != "nt"
+        return score_schema(
+            self.settings.scores,
+            self.settings.with_sd,
+            model.objective,
+            model.tokenizer.kind,
+            with_length,
+        )
 
 
 @dataclass(frozen=True)
@@ -111,46 +139,72 @@ class PreparedChunk:
     planned: Plan | None
 
 
-def resolve(alleles: pl.DataFrame, reference: Reference, settings: Settings) -> pl.DataFrame:
-    """Give each allele the status that it will have, short of running a model.
+def placed(
+    alleles: pl.DataFrame,
+    reference: Reference,
+    max_allele_bases: int = DEFAULT_MAX_ALLELE_BASES,
+) -> pl.DataFrame:
+    """Give each allele the status that does not depend on a model: no window is cut for it.
 
     Args:
         alleles: ALLELES; a status other than ``ok`` stays as it is.
         reference: the genome.
-        settings: for windows, views and limits.
+        max_allele_bases: the most bases that may go or come.
 
     Returns:
-        ALLELES, with ``ok`` replaced where the reference or the limits forbid a score.
+        ALLELES, with ``ok`` replaced where REF, its place or the allele's length forbid a score.
     """
-    statuses, _ = _resolved(alleles, preparer(reference, ANY_VOCABULARY, settings))
+    locate = locator(reference, max_allele_bases)
+    statuses = []
+    for chrom, pos, ref, alt, status in _key_rows(alleles):
+        found = locate(chrom, pos, ref, alt) if status == Status.OK else Status(status)
+        statuses.append(found if isinstance(found, Status) else Status.OK)
     return _with_statuses(alleles, statuses)
 
 
-def score_alleles(alleles: pl.DataFrame, setup: ScoringContext) -> Scored:
+def resolve(alleles: pl.DataFrame, context: ScoringContext) -> tuple[pl.DataFrame, int]:
+    """Give each allele the status that it will have, short of running a model.
+
+    Args:
+        alleles: ALLELES; a status other than ``ok`` stays as it is.
+        context: for the genome, windows, views and limits; its model is not run.
+
+    Returns:
+        ALLELES, with ``ok`` replaced where the reference or the limits forbid a score; and the
+        number of forward passes that the others need.
+    """
+    prepare = preparer(context.reference, context.description, context.settings)
+    statuses, prepared = _resolved(alleles, prepare)
+    pairs = [pair for some in prepared.values() for pair in some.pairs if pair is not None]
+    passes = len(plan(pairs, context.asking).questions.inputs) if pairs else 0
+    return _with_statuses(alleles, statuses), passes
+
+
+def score_alleles(alleles: pl.DataFrame, context: ScoringContext) -> Scored:
     """Score alleles: each comes back once, in its row, with scores or a status that says why not.
 
     Args:
         alleles: ALLELES; only those with status ``ok`` are scored.
-        setup: what scores them.
+        context: what scores them.
 
     Returns:
         SCORES in the order of the rows.
     """
-    per_plan = max(1, PAIRS_PER_PLAN // len(VIEWS[setup.settings.views]))
+    per_plan = max(1, PAIRS_PER_PLAN // context.views)
     parts: list[Scored] = []
     score_stream(
         ((None, part) for part in alleles.iter_slices(per_plan)),
-        setup,
+        context,
         lambda _, scored: parts.append(scored),
     )
-    schema = {column.name: column.dtype for column in setup.settings.columns}
+    schema = {column.name: column.dtype for column in context.columns}
     table = pl.concat([pl.DataFrame(schema=schema), *(part.scores for part in parts)])
     return Scored(table, sum(part.passes for part in parts), sum(part.known for part in parts))
 
 
 def score_stream(
     chunks: Iterable[tuple[T, pl.DataFrame]],
-    setup: ScoringContext,
+    context: ScoringContext,
     use: Callable[[T, Scored], None],
     on_progress: Callable[[T, float], None] = lambda *_: None,
 ) -> None:
@@ -158,24 +212,24 @@ def score_stream(
 
     Args:
         chunks: anything that ``use`` needs of a chunk, and its ALLELES.
-        setup: what scores them.
+        context: what scores them.
         use: takes each chunk and its SCORES, in order, in another thread.
         on_progress: told of which chunk another share (0 to 1) is done.
     """
-    prepare = preparer(setup.reference, setup.vocabulary, setup.settings)
+    prepare = preparer(context.reference, context.description, context.settings)
 
     def finish(done: tuple[T, PreparedChunk, Answers | None]) -> None:
         name, work, answers = done
-        use(name, _finished(work, answers, setup))
+        use(name, _finished(work, answers, context))
 
-    prepared = ((name, _work(alleles, prepare, setup)) for name, alleles in chunks)
+    prepared = ((name, _work(alleles, prepare, context)) for name, alleles in chunks)
     with ahead(prepared) as works, behind(finish) as hand_over:
         for name, work in works:
             answers = None
-            if work.planned and setup.model:
+            if work.planned and context.model:
                 questions = work.planned.questions
                 total = len(questions.inputs)
-                answers = setup.model.answer(
+                answers = context.model.answer(
                     questions, partial(_in_shares, on_progress, name, total)
                 )
             else:
@@ -187,14 +241,10 @@ def _in_shares(on_progress: Callable[[T, float], None], name: T, total: int, pas
     on_progress(name, passes / total)
 
 
-def _resolved(
-    alleles: pl.DataFrame, prepare: Callable[[str, int, str, str], Status | Prepared]
-) -> tuple[list[Status], dict[int, Prepared]]:
+def _resolved(alleles: pl.DataFrame, prepare: Prepare) -> tuple[list[Status], dict[int, Prepared]]:
     """The status of each allele, and by row those that can be scored."""
-    check(alleles, ALLELES)
-    columns = alleles.select("chrom", "pos", "ref", "alt", "status")
     statuses, prepared = [], {}
-    for row, (chrom, pos, ref, alt, status) in enumerate(columns.iter_rows()):
+    for row, (chrom, pos, ref, alt, status) in enumerate(_key_rows(alleles)):
         outcome = prepare(chrom, pos, ref, alt) if status == Status.OK else Status(status)
         if isinstance(outcome, Prepared):
             prepared[row] = outcome
@@ -203,29 +253,29 @@ def _resolved(
     return statuses, prepared
 
 
+def _key_rows(alleles: pl.DataFrame) -> Iterator[tuple[str, int, str, str, str]]:
+    return check(alleles, ALLELES).select("chrom", "pos", "ref", "alt", "status").iter_rows()
+
+
 def _with_statuses(alleles: pl.DataFrame, statuses: Sequence[Status]) -> pl.DataFrame:
     return alleles.with_columns(pl.Series("status", statuses, STATUS_DTYPE))
 
 
-def _work(
-    alleles: pl.DataFrame,
-    prepare: Callable[[str, int, str, str], Status | Prepared],
-    setup: ScoringContext,
-) -> PreparedChunk:
+def _work(alleles: pl.DataFrame, prepare: Prepare, context: ScoringContext) -> PreparedChunk:
     """All of a chunk that needs no model: statuses, known scores, tokens and the plan of passes."""
     statuses, prepared = _resolved(alleles, prepare)
     keys = found = pl.DataFrame(schema={"row": pl.UInt32()})
-    if setup.known:
+    if context.known:
         keys = _keys(alleles["chrom"], prepared)
-        found = setup.known.find(keys)
+        found = context.known.find(keys)
     known = set(found["row"])
     novel = [row for row in prepared if row not in known]
-    if not setup.model:
+    if not context.model:
         for row in novel:
             statuses[row] = Status.NOT_IN_CACHE
         novel = []
     pairs = [pair for row in novel for pair in prepared[row].pairs if pair is not None]
-    planned = plan(pairs, setup.settings.scores, setup.vocabulary) if pairs else None
+    planned = plan(pairs, context.asking) if pairs else None
     return PreparedChunk(alleles, statuses, prepared, keys, found, novel, pairs, planned)
 
 
@@ -244,33 +294,54 @@ def _keys(chrom: pl.Series, prepared: Mapping[int, Prepared]) -> pl.DataFrame:
     )
 
 
-def _finished(work: PreparedChunk, answers: Answers | None, setup: ScoringContext) -> Scored:
+def _finished(work: PreparedChunk, answers: Answers | None, context: ScoringContext) -> Scored:
     """SCORES of a chunk, once the model has answered."""
-    settings, statuses, passes = setup.settings, list(work.statuses), 0
+    settings, statuses, passes = context.settings, list(work.statuses), 0
     parts = [_no_scores(settings), work.found]
     if work.planned and answers:
         passes = len(work.planned.questions.inputs)
-        values = scoring.score(work.pairs, settings.scores, work.planned, answers)
-        computed, failed = _over_views(work, values, settings)
+        values = scoring.score(work.pairs, context.asking, work.planned, answers)
+        computed, failed = _over_views(work, values, context)
         for row in failed:
             statuses[row] = Status.NUMERICAL_FAILURE
-        if setup.known and computed.height:
-            setup.known.keep(computed.join(work.keys, on="row", maintain_order="left").drop("row"))
+        if context.known and computed.height:
+            context.known.keep(
+                computed.join(work.keys, on="row", maintain_order="left").drop("row")
+            )
         parts.append(computed)
     scores = pl.concat([part for part in parts if part.width > 1])
-    shifted = [work.prepared[row].frameshifted for row in scores["row"]]
     table = (
         _with_statuses(work.alleles, statuses)
         .with_row_index("row")
         .join(
-            scores.with_columns(pl.Series(FRAMESHIFTED.name, shifted, pl.Boolean)),
+            scores.with_columns(_beside(work, scores["row"], context)),
             on="row",
             how="left",
             maintain_order="left",
         )
         .drop("row")
     )
-    return Scored(check(table, settings.columns), passes, work.found.height)
+    return Scored(check(table, context.columns), passes, work.found.height)
+
+
+def _beside(work: PreparedChunk, rows: pl.Series, context: ScoringContext) -> list[pl.Series]:
+    """Columns that need no model: how REF and ALT differ in length, of these rows."""
+    wanted = {column.name for column in context.columns}
+    prepared = [work.prepared[row] for row in rows]
+    made = []
+    if TOKENS[0].name in wanted:
+        counts = [some.token_counts for some in prepared]
+        for side, column in enumerate(TOKENS):
+            made.append(pl.Series(column.name, [count[side] for count in counts], column.dtype))
+    changes = [some.length_change for some in prepared]
+    if LENGTH_CHANGE.name in wanted:
+        made.append(pl.Series(LENGTH_CHANGE.name, changes, LENGTH_CHANGE.dtype))
+    if FRAMESHIFTED.name in wanted:
+        # Every token behind the change differs, unless whole tokens come or go.
+        k = context.description.tokenizer.stride
+        shifted = [change % k != 0 for change in changes]
+        made.append(pl.Series(FRAMESHIFTED.name, shifted, pl.Boolean))
+    return made
 
 
 def _no_scores(settings: Settings) -> pl.DataFrame:
@@ -280,10 +351,10 @@ def _no_scores(settings: Settings) -> pl.DataFrame:
 
 
 def _over_views(
-    work: PreparedChunk, by_pair: Mapping[str, Float64[np.ndarray, "pair"]], settings: Settings
+    work: PreparedChunk, by_pair: Mapping[str, Float64[np.ndarray, "pair"]], context: ScoringContext
 ) -> tuple[pl.DataFrame, list[int]]:
     """Scores of the novel alleles by row, averaged over views, and the rows where NaN came out."""
-    rows = np.array(work.novel, np.uint32)
+    settings, rows = context.settings, np.array(work.novel, np.uint32)
     used = np.array([[p is not None for p in work.prepared[row].pairs] for row in work.novel])
     failed = np.zeros(len(rows), bool)
     columns: dict[str, Float64[np.ndarray, "variant"]] = {}
@@ -291,7 +362,9 @@ def _over_views(
     for name in settings.scores:
         values, wrong = np.zeros(used.shape), np.zeros(used.shape, bool)
         values[used] = by_pair[name]
-        wrong[used] = scoring.defined(name, work.pairs) & ~np.isfinite(by_pair[name])
+        wrong[used] = scoring.defined(name, work.pairs, context.asking) & ~np.isfinite(
+            by_pair[name]
+        )
         failed |= wrong.any(axis=1)
         columns[name], spread = scoring.over_views(values, used)
         if settings.with_sd:

@@ -5,11 +5,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any, Self, get_args
 
+from ntvep.description import Description
 from ntvep.errors import InputError
-from ntvep.schema import SCORE_COLUMNS
+from ntvep.objectives import Objective
+from ntvep.schema import SCORE_COLUMNS, Column, score_schema
 from ntvep.settings import Settings
-from ntvep.windows import K
+from ntvep.tokenizers.blank import blank
 
 _FIELD = re.compile(r'[<,](\w+)=("(?:[^"\\]|\\.)*"|[^,>]*)')
 _INFO_ID = re.compile(r"##INFO=<ID=(\w+),")
@@ -20,15 +23,18 @@ DEFINITIONS_VERSION = 1
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which model computed the scores, and how.
+    """Which model computed the scores, and how; enough to find an allele's windows without it.
 
     Attributes:
         model_id: hub id, or the folder's name.
         revision: commit of the hub, if known.
         weights_sha256: of the safetensors.
-        vocabulary_sha256: of the token strings in order.
+        vocabulary_sha256: of the token strings in order, or of the tokenizer's file.
         precision: of the matrix products: fp32, tf32, fp16 or bf16.
         device: cpu, cuda or mps.
+        family, objective, max_tokens, step, field, strands_agree: see
+            :class:`ntvep.description.Description`.
+        tokenizer: what of it changes a score.
     """
 
     model_id: str
@@ -37,11 +43,67 @@ class ModelIdentity:
     vocabulary_sha256: str
     precision: str
     device: str
+    family: str
+    objective: Objective
+    tokenizer: Mapping[str, Any]
+    max_tokens: int
+    step: int
+    field: int = 0
+    strands_agree: bool = False
 
+    @classmethod
+    def of(cls, model: Description, **which: Any) -> Self:
+        """The identity of a described model; ``which`` gives the first six attributes."""
+        return cls(
+            vocabulary_sha256=model.vocabulary_sha256,
+            family=model.family,
+            objective=model.objective,
+            tokenizer=dict(model.tokenizer.identity()),
+            max_tokens=model.max_tokens,
+            step=model.step,
+            field=model.field,
+            strands_agree=model.strands_agree,
+            **which,
+        )
 
-def vocabulary_sha256(tokens: Sequence[str]) -> str:
-    """sha256 of the token strings, one a line."""
-    return hashlib.sha256("\n".join(tokens).encode()).hexdigest()
+    @property
+    def kind(self) -> Any:
+        """Kind of the tokenizer."""
+        return self.tokenizer.get("kind", "kmer")
+
+    def description(self) -> Description:
+        """As much of the model as finding windows needs: its ids are not the model's.
+
+        Raises:
+            ConfigError: its windows cannot be found without its tokenizer's file.
+        """
+        return Description(
+            family=self.family,
+            objective=self.objective,
+            tokenizer=blank(self.tokenizer),
+            vocabulary_sha256=self.vocabulary_sha256,
+            layers=0,
+            max_tokens=self.max_tokens,
+            default_bases=0,
+            trained_bases=0,
+            step=self.step,
+            field=self.field,
+            strands_agree=self.strands_agree,
+        )
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], max_tokens: int | None = None) -> Self:
+        """Read what ``asdict`` gave, or ntvep 0.1, which knew Nucleotide Transformers alone.
+
+        Raises:
+            KeyError, TypeError: it is something else.
+        """
+        first = {"family": "nt", "objective": "masked", "tokenizer": {"k": 6}, "step": 6}
+        known = {} if "family" in content else first | {"max_tokens": max_tokens}
+        made = cls(**{**content, **known})
+        if made.objective not in get_args(Objective):
+            raise ValueError(f"objective is {made.objective!r}")
+        return made
 
 
 def fingerprint(model: ModelIdentity, settings: Settings) -> str:
@@ -50,19 +112,30 @@ def fingerprint(model: ModelIdentity, settings: Settings) -> str:
     The name of the model does not count, nor do limits that only decide whether an allele is
     scored: they change no number.
     """
-    content: Mapping[str, object] = {
+    content: dict[str, object] = {
         "definitions": DEFINITIONS_VERSION,
         "weights": model.weights_sha256,
         "vocabulary": model.vocabulary_sha256,
-        "k": K,
-        "window_tokens": settings.window_tokens,
-        "max_tokens": settings.max_tokens,
+        "max_tokens": model.max_tokens,
         "views": settings.views,
         "layer": settings.layer,
         "pool": settings.pool,
         "precision": model.precision,
         "device": model.device,
     }
+    if model.family == "nt":
+        k = model.tokenizer["k"]
+        content |= {"k": k, "window_tokens": settings.window_bases // k}
+    else:
+        content |= {
+            "family": model.family,
+            "tokenizer": model.tokenizer,
+            "window_bases": model.field or settings.window_bases,
+        }
+    if settings.anchor is not None and not model.field:
+        content["anchor"] = settings.anchor
+    if settings.softmax != "all":
+        content["softmax"] = settings.softmax
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -87,9 +160,14 @@ class Provenance:
     contigs: Mapping[str, str]
     fingerprint: str
 
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of a SCORES table made so."""
+        return scored_columns(self.model, self.settings)
+
     def to_json(self) -> str:
         """For a Parquet file's metadata and the summary."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(asdict(self) | {"settings": self.settings.to_dict()}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, name: str) -> "Provenance":
@@ -100,9 +178,9 @@ class Provenance:
         """
         try:
             content = json.loads(text)
-            content["model"] = ModelIdentity(**content["model"])
-            scores = tuple(content["settings"].pop("scores"))
-            content["settings"] = Settings(scores=scores, **content["settings"])
+            settings = content["settings"]
+            content["model"] = ModelIdentity.from_dict(content["model"], settings.get("max_tokens"))
+            content["settings"] = Settings.from_dict(settings)
             return cls(**content)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
@@ -126,7 +204,7 @@ class Provenance:
             for kind in ("command", "scores")
         }
         given = {
-            key: re.sub(r"\\(.)", r"\1", value[1:-1]) if value[:1] == '"' else value
+            key: _unquoted(value) if value[:1] == '"' else value
             for line in lines.values()
             for key, value in _FIELD.findall(line)
         }
@@ -135,23 +213,17 @@ class Provenance:
             return cls(
                 version=given["Version"],
                 command=given["Command"],
-                model=ModelIdentity(
-                    given["Model"],
-                    None if given["Revision"] == "." else given["Revision"],
-                    given["WeightsSHA256"],
-                    given["VocabularySHA256"],
-                    given["Precision"],
-                    given["Device"],
-                ),
+                model=_model_in(given),
                 settings=Settings(
                     scores=tuple(
                         n for n, column in SCORE_COLUMNS.items() if column.vcf in declared
                     ),
-                    window_tokens=int(given["WindowTokens"]),
-                    max_tokens=int(given["MaxTokens"]),
+                    window_bases=_window_in(given),
                     views=int(given["Views"]),
                     layer=None if given["Layer"] == "last" else int(given["Layer"]),
                     pool="mean_cls" if given["Pool"] == "mean_cls" else "mean",
+                    softmax="acgt" if given.get("Softmax") == "acgt" else "all",
+                    anchor=int(given["Anchor"]) if "Anchor" in given else None,
                     max_allele_bases=int(given["MaxAlleleBases"]),
                     max_n_fraction=float(given["MaxNFraction"]),
                 ),
@@ -169,29 +241,84 @@ class Provenance:
 
     def how(self) -> str:
         """Layer, pool and views, in the words of a column's description."""
-        settings = self.settings
+        settings, model = self.settings, self.model
+        window = (
+            f"{settings.window_bases // model.tokenizer['k']}-token"
+            if model.kind == "kmer"
+            else f"{model.field or settings.window_bases}-base"
+        )
+        views = "1 strand" if model.strands_agree else f"{settings.views} views"
         return (
-            f"layer {_layer_name(settings.layer)}, pool {settings.pool}, {settings.views} views, "
-            f"{settings.window_tokens}-token windows"
+            f"layer {_layer_name(settings.layer)}, pool {settings.pool}, {views}, {window} windows"
         )
 
     def vcf_lines(self) -> list[str]:
         """Two header lines of an annotated VCF."""
-        model = self.model
+        model, settings = self.model, self.settings
         used = ",".join(f"{contig}:{md5}" for contig, md5 in self.contigs.items())
+        more = "" if settings.softmax == "all" else f"Softmax={settings.softmax},"
+        more += "" if settings.anchor is None else f"Anchor={settings.anchor},"
         return [
             f"##ntvep_command=<Version={self.version},Command={_quoted(self.command)}>",
             f"##ntvep_scores=<Model={_quoted(model.model_id)},Revision={model.revision or '.'},"
             f"WeightsSHA256={model.weights_sha256},VocabularySHA256={model.vocabulary_sha256},"
-            f"WindowTokens={self.settings.window_tokens},"
-            f"Views={self.settings.views},Layer={_layer_name(self.settings.layer)},"
-            f"Pool={self.settings.pool},Precision={model.precision},Device={model.device},"
-            f"MaxTokens={self.settings.max_tokens},"
-            f"MaxAlleleBases={self.settings.max_allele_bases},"
-            f"MaxNFraction={self.settings.max_n_fraction:g},"
+            f"{_window_out(model, settings)}"
+            f"Views={settings.views},Layer={_layer_name(settings.layer)},"
+            f"Pool={settings.pool},{more}Precision={model.precision},Device={model.device},"
+            f"MaxTokens={model.max_tokens},"
+            f"MaxAlleleBases={settings.max_allele_bases},"
+            f"MaxNFraction={settings.max_n_fraction:g},"
             f"Reference={_quoted(self.reference)},ContigMD5={_quoted(used)},"
             f"Fingerprint={self.fingerprint}>",
         ]
+
+
+def scored_columns(model: ModelIdentity, settings: Settings) -> tuple[Column, ...]:
+    """The columns of a SCORES table made by a model with these settings."""
+    with_length = model.family != "nt"
+    return score_schema(settings.scores, settings.with_sd, model.objective, model.kind, with_length)
+
+
+def _window_out(model: ModelIdentity, settings: Settings) -> str:
+    """Windows in a header line; of Nucleotide Transformers in 6-mers, as ntvep 0.1 wrote them."""
+    if model.family == "nt":
+        return f"WindowTokens={settings.window_bases // model.tokenizer['k']},"
+    tokenizer = json.dumps(model.tokenizer, sort_keys=True)
+    agree = ",StrandsAgree=1" if model.strands_agree else ""
+    return (
+        f"Family={model.family},Objective={model.objective},Tokenizer={_quoted(tokenizer)},"
+        f"WindowBases={settings.window_bases},Step={model.step},Field={model.field}{agree},"
+    )
+
+
+def _window_in(given: Mapping[str, str]) -> int:
+    if "WindowBases" in given:
+        return int(given["WindowBases"])
+    return 6 * int(given["WindowTokens"])
+
+
+def _model_in(given: Mapping[str, str]) -> ModelIdentity:
+    """The model that a header line names."""
+    content: dict[str, Any] = {
+        "model_id": given["Model"],
+        "revision": None if given["Revision"] == "." else given["Revision"],
+        "weights_sha256": given["WeightsSHA256"],
+        "vocabulary_sha256": given["VocabularySHA256"],
+        "precision": given["Precision"],
+        "device": given["Device"],
+    }
+    max_tokens = int(given["MaxTokens"])
+    if "Family" in given:
+        content |= {
+            "family": given["Family"],
+            "objective": given["Objective"],
+            "tokenizer": json.loads(given["Tokenizer"]),
+            "max_tokens": max_tokens,
+            "step": int(given["Step"]),
+            "field": int(given["Field"]),
+            "strands_agree": given.get("StrandsAgree") == "1",
+        }
+    return ModelIdentity.from_dict(content, max_tokens)
 
 
 def _layer_name(layer: int | None) -> str:
@@ -199,5 +326,23 @@ def _layer_name(layer: int | None) -> str:
 
 
 def _quoted(text: str) -> str:
+    r"""Text for a header line, which ends at a line end and must be UTF-8.
+
+    What is printable stays as it is. A file's name may hold any other byte: ``\x0a``.
+    """
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return '"' + "".join(c if c.isprintable() else _as_bytes(c) for c in escaped) + '"'
+
+
+def _as_bytes(character: str) -> str:
+    # Bytes of a file's name that are not UTF-8 are lone surrogates in Python.
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def _unquoted(text: str) -> str:
+    def plain(match: re.Match[bytes]) -> bytes:
+        return bytes.fromhex(match[1].decode()) if match[1] else match[2]
+
+    escaped = text[1:-1].encode("utf-8", "surrogateescape")
+    whole = re.sub(rb"\\(?:x([0-9a-f]{2})|(.))", plain, escaped)
+    return whole.decode("utf-8", "surrogateescape")

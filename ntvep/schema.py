@@ -1,10 +1,12 @@
 """ALLELES and SCORES: every column once, with dtype, unit and meaning; checked at each boundary."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import polars as pl
+
+from ntvep.objectives import Kind, Objective
 
 
 class Status(StrEnum):
@@ -15,6 +17,7 @@ class Status(StrEnum):
     CONTIG_NOT_IN_REFERENCE = "contig_not_in_reference"
     POSITION_OUT_OF_RANGE = "position_out_of_range"
     AT_CONTIG_END = "at_contig_end"
+    CONTIG_TOO_SHORT = "contig_too_short"
     SYMBOLIC_ALLELE = "symbolic_allele"
     BREAKEND = "breakend"
     SPANNING_DELETION = "spanning_deletion"
@@ -33,13 +36,14 @@ STATUS_MEANING: Mapping[Status, str] = {
     Status.REF_MISMATCH: "REF is not what the reference has at this place",
     Status.CONTIG_NOT_IN_REFERENCE: "the reference has no contig of this name, nor an alias of it",
     Status.POSITION_OUT_OF_RANGE: "the place is outside the contig, or the slice given of it",
-    Status.AT_CONTIG_END: "no window of whole 6-mers holds the change",
+    Status.AT_CONTIG_END: "no window of whole tokens holds the change",
+    Status.CONTIG_TOO_SHORT: "the contig is shorter than the model's shortest window",
     Status.SYMBOLIC_ALLELE: "a symbolic ALT such as <DEL> has no sequence",
     Status.BREAKEND: "a breakend has no single ALT sequence",
     Status.SPANNING_DELETION: "ALT is *: the place is deleted by another record",
     Status.NO_ALT: "ALT is missing (., <*> or <NON_REF>)",
     Status.AMBIGUOUS_BASE: "REF or ALT holds a letter other than A, C, G, T",
-    Status.N_IN_VARIANT_TOKEN: "an N beside the change breaks its 6-mer into single bases",
+    Status.N_IN_VARIANT_TOKEN: "an N in or beside the change leaves no token that can be scored",
     Status.TOO_MANY_N: "too much of the window is N",
     Status.ALLELE_TOO_LONG: "more bases change than --max-allele-bases allows",
     Status.SAME_AS_REF: "ALT equals REF",
@@ -99,6 +103,13 @@ SCORE_COLUMNS: Mapping[str, Column] = {
             "changed tokens masked; negative = ALT less likely than REF",
         ),
         _score(
+            "llr_site",
+            "LLR_SITE",
+            "nats",
+            "log P(ALT tokens) - log P(REF tokens) of the changed tokens alone, given the bases "
+            "before them; negative = ALT less likely",
+        ),
+        _score(
             "llr_marginal",
             "LLR_MARGINAL",
             "nats",
@@ -133,7 +144,6 @@ SCORE_COLUMNS: Mapping[str, Column] = {
         ),
     )
 }
-SCORE_NAMES = tuple(SCORE_COLUMNS)
 FRAMESHIFTED = Column(
     "frameshifted",
     pl.Boolean(),
@@ -142,7 +152,50 @@ FRAMESHIFTED = Column(
     nullable=True,
     vcf="NTVEP_FRAMESHIFTED",
 )
+LENGTH_CHANGE = Column(
+    "length_change",
+    pl.Int32(),
+    "bases",
+    "length of ALT minus that of REF: do not rank indels beside SNVs by llr",
+    nullable=True,
+    vcf="NTVEP_LENGTH_CHANGE",
+)
+TOKENS = tuple(
+    Column(
+        f"tokens_{side}",
+        pl.Float64(),
+        "count, mean over views",
+        f"changed tokens of {side.upper()}: where the two counts differ, they dominate llr",
+        nullable=True,
+        vcf=f"NTVEP_TOKENS_{side.upper()}",
+    )
+    for side in ("ref", "alt")
+)
 STATUS_VCF = "NTVEP_STATUS"
+
+# Where a column means something else than for masked k-mers.
+_MEANING: Mapping[tuple[str, str], str] = {
+    ("causal", "llr"): "log-likelihood ratio: the sum of log P(token | those before it) from the "
+    "first token that differs to the window's end, ALT - REF; negative = ALT less likely than REF",
+    ("causal", "llr_marginal"): "SNV: log P(ALT base) - log P(REF base) given the bases before it, "
+    "summed over the k-mers that begin so; negative = ALT less likely",
+    ("causal", "entropy"): "entropy of the model's prediction of the first token that differs, "
+    "given those before it; high = the model knows little here",
+    ("rates", "llr"): "SNV: log rate of ALT - log rate of REF at the changed base, unmasked; "
+    "negative = ALT less likely than REF",
+    ("overlapping", "llr"): "masked log-likelihood ratio: log P(ALT tokens) - log P(REF tokens), "
+    "each with every token that holds a changed base masked, divided by the tokens that hold a "
+    "base; negative = ALT less likely than REF",
+    ("overlapping", "llr_unmasked"): "SNV, MNV: log P(ALT tokens) - log P(REF tokens) given the "
+    "unmasked reference window, divided by the tokens that hold a base; negative = ALT less likely",
+}
+
+
+def score_column(name: str, objective: Objective, kind: Kind) -> Column:
+    """A score's column, with what it means for a model of this kind."""
+    column = SCORE_COLUMNS[name]
+    meaning = _MEANING.get((objective, name)) or _MEANING.get((kind, name))
+    return replace(column, meaning=meaning) if meaning else column
 
 
 def sd_column(name: str) -> Column:
@@ -158,11 +211,27 @@ def sd_column(name: str) -> Column:
     )
 
 
-def score_schema(names: Sequence[str], with_sd: bool) -> tuple[Column, ...]:
-    """The columns of a SCORES table that holds the scores ``names``, in the order of the table."""
-    scores = [SCORE_COLUMNS[name] for name in names]
+def score_schema(
+    names: Sequence[str],
+    with_sd: bool,
+    objective: Objective = "masked",
+    kind: Kind = "kmer",
+    with_length: bool = False,
+) -> tuple[Column, ...]:
+    """The columns of a SCORES table that holds the scores ``names``, in the order of the table.
+
+    Args:
+        names: of scores.
+        with_sd: whether their spreads between views are there too.
+        objective: of the model.
+        kind: of its tokenizer.
+        with_length: whether an allele's change of length stands beside its scores.
+    """
+    scores = [score_column(name, objective, kind) for name in names]
     spread = [sd_column(name) for name in names] if with_sd else []
-    return (*ALLELES, *scores, *spread, FRAMESHIFTED)
+    beside = [*(TOKENS if kind == "bpe" else ()), *((LENGTH_CHANGE,) if with_length else ())]
+    shifted = [FRAMESHIFTED] if kind == "kmer" else []
+    return (*ALLELES, *scores, *spread, *beside, *shifted)
 
 
 # What `ntvep background` adds: to SNVs at random places, and to the variants compared with them.

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from ntvep.passes import AnswerIndex, Answers, Plan, TokenPair
+from ntvep.objectives import defined_scores
+from ntvep.passes import AnswerIndex, Answers, Asking, Plan, TokenPair
+from ntvep.tokens import Tokenizer
 
 
 def summed(
@@ -35,7 +37,7 @@ def llr(
 
 
 def llr_marginal(
-    bases: Float64[np.ndarray, "snv 6 4"], snvs: Int64[np.ndarray, "snv 3"]
+    bases: Float64[np.ndarray, "snv offset 4"], snvs: Int64[np.ndarray, "snv 3"]
 ) -> Float64[np.ndarray, "snv"]:
     """Per SNV, log P(ALT base) - log P(REF base) at its place in the masked 6-mer, nats.
 
@@ -54,12 +56,14 @@ def llr_marginal(
 def mean_rows(
     hidden: Float64[np.ndarray, "query dim"], asked: AnswerIndex, pairs: int
 ) -> Float64[np.ndarray, "pair dim"]:
-    """Mean of each pair's hidden states. The lines of ``asked`` are in the order of the pairs."""
+    """Mean of each pair's hidden states, by weight. ``asked`` is in the order of the pairs."""
     first = np.searchsorted(asked.pair, np.arange(pairs))
-    sums = np.add.reduceat(hidden[asked.place], first, axis=0)
-    means: Float64[np.ndarray, "pair dim"] = (
-        sums / np.bincount(asked.pair, minlength=pairs)[:, None]
-    )
+    states, weights = hidden[asked.place], asked.weight
+    if (weights != 1).any():
+        states = states * weights[:, None]
+    sums = np.add.reduceat(states, first, axis=0)
+    total = np.bincount(asked.pair, weights=weights, minlength=pairs)
+    means: Float64[np.ndarray, "pair dim"] = sums / total[:, None]
     return means
 
 
@@ -89,42 +93,93 @@ def distances(
     }
 
 
-def defined(name: str, pairs: Sequence[TokenPair]) -> Bool[np.ndarray, "pair"]:
+def defined(name: str, pairs: Sequence[TokenPair], asking: Asking) -> Bool[np.ndarray, "pair"]:
     """For which pairs a score has a definition at all."""
-    if name == "llr_marginal":
+    model = asking.model
+    if name not in defined_scores(model.objective, model.tokenizer.kind):
+        return np.zeros(len(pairs), bool)
+    if name == "llr_marginal" or (name == "llr" and model.objective == "rates"):
         return np.array([pair.snv is not None for pair in pairs], bool)
     if name == "llr_unmasked":
-        return np.array([pair.is_substitution for pair in pairs], bool)
+        return np.array([pair.same_places for pair in pairs], bool)
+    if name == "llr" and model.objective == "causal":
+        return np.array([_as_many_terms(pair, model.tokenizer) for pair in pairs], bool)
     return np.ones(len(pairs), bool)
 
 
+def _as_many_terms(pair: TokenPair, tokenizer: Tokenizer) -> bool:
+    """Whether REF and ALT are sums of equally many terms.
+
+    Where bases are re-segmented their numbers differ as they must: there only what is no term has
+    to be equal.
+    """
+    if pair.alt is None:
+        return True
+    terms = [int(tokenizer.terms[side.ids].sum()) for side in (pair.ref, pair.alt)]
+    if tokenizer.kind != "bpe":
+        return terms[0] == terms[1]
+    return len(pair.ref.ids) - terms[0] == len(pair.alt.ids) - terms[1]
+
+
+def times_counted(pairs: Sequence[TokenPair], coverage: int) -> Float64[np.ndarray, "pair"]:
+    """How often each changed base is counted in a sum over the changed tokens.
+
+    Overlapping k-mers count it k times, an SNV's at a window's end as often as there are tokens.
+    """
+    if coverage == 1:
+        return np.ones(len(pairs))
+    return np.array([len(pair.ref_changed) if pair.snv else coverage for pair in pairs], np.float64)
+
+
 def score(
-    pairs: Sequence[TokenPair], names: Sequence[str], plan: Plan, answers: Answers
+    pairs: Sequence[TokenPair], asking: Asking, plan: Plan, answers: Answers
 ) -> dict[str, Float64[np.ndarray, "pair"]]:
     """Every asked score of every pair; NaN where a score has no definition."""
-    n, wants = len(pairs), set(names)
-    values: dict[str, Float64[np.ndarray, "pair"]] = {}
-    if "llr" in wants:
-        values["llr"] = llr(answers.tokens, plan.masked_alt, plan.masked_ref, n)
-    if "llr_unmasked" in wants:
-        values["llr_unmasked"] = llr(answers.tokens, plan.unmasked_alt, plan.unmasked_ref, n)
-    if "llr_marginal" in wants:
-        is_snv = defined("llr_marginal", pairs)
+    n, wants = len(pairs), set(asking.scores)
+    values = dict.fromkeys(asking.scores, np.full(n, np.nan))
+    values |= _log_ratios(pairs, asking, plan, answers)
+    if "llr_marginal" in wants and len(answers.bases):
+        is_snv = plan.bases >= 0
         snvs = np.array([pair.snv for pair in pairs if pair.snv], np.int64).reshape(-1, 3)
         values["llr_marginal"] = np.full(n, np.nan)
         values["llr_marginal"][is_snv] = llr_marginal(answers.bases[plan.bases[is_snv]], snvs)
-    if "entropy" in wants:
+    if "entropy" in wants and len(answers.entropy):
         values["entropy"] = answers.entropy[plan.entropy]
-    if "pll_delta" in wants:
-        of_pass = answers.likelihood
-        values["pll_delta"] = of_pass[plan.alt_whole] - of_pass[plan.ref_whole]
     if wants & {"cosine_distance", "l1", "l2", "dot"}:
-        values |= distances(answers.pooled[plan.ref_whole], answers.pooled[plan.alt_whole])
-    if any(name.endswith("_token") for name in wants):
+        if asking.model.objective == "rates":
+            # Such a model has one embedding for each base: that of the changed one.
+            ref = mean_rows(answers.hidden, plan.hidden_ref, n)
+            alt = mean_rows(answers.hidden, plan.hidden_alt, n)
+        else:
+            ref, alt = answers.pooled[plan.ref_pool], answers.pooled[plan.alt_pool]
+        values |= distances(ref, alt)
+    if any(name.endswith("_token") for name in wants) and asking.model.objective != "rates":
         ref = mean_rows(answers.hidden, plan.hidden_ref, n)
         alt = mean_rows(answers.hidden, plan.hidden_alt, n)
         values |= {f"{name}_token": column for name, column in distances(ref, alt).items()}
-    return {name: np.where(defined(name, pairs), values[name], np.nan) for name in names}
+    return {
+        name: np.where(defined(name, pairs, asking), values[name], np.nan) for name in asking.scores
+    }
+
+
+def _log_ratios(
+    pairs: Sequence[TokenPair], asking: Asking, plan: Plan, answers: Answers
+) -> dict[str, Float64[np.ndarray, "pair"]]:
+    """Ratios that are sums over tokens."""
+    n, objective = len(pairs), asking.model.objective
+    times = times_counted(pairs, asking.model.tokenizer.coverage)
+    values: dict[str, Float64[np.ndarray, "pair"]] = {}
+    if len(plan.alone_ref.pair):
+        name = "llr_site" if objective == "causal" else "llr"
+        values[name] = llr(answers.tokens, plan.alone_alt, plan.alone_ref, n) / times
+    if len(plan.unmasked_ref.pair):
+        unmasked = llr(answers.tokens, plan.unmasked_alt, plan.unmasked_ref, n)
+        values["llr_unmasked"] = unmasked / times
+    if len(answers.likelihood):
+        name = "llr" if objective == "causal" else "pll_delta"
+        sums = answers.likelihood
+        values[name] = sums[plan.alt_sum] - sums[plan.ref_sum]
+    return values
 
 
 def over_views(

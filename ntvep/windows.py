@@ -1,7 +1,7 @@
 """alleles -> windows: POS to 0-based, where a window lies on the genome-wide grid, and cutting it.
 
 The only place for coordinate arithmetic. ``pos`` is 1-based (VCF); ``start`` and ``stop`` are
-0-based and half-open. k = 6: a window is a run of whole 6-mers of a grid that begins at ``phase``.
+0-based and half-open. A window is a run of whole strides of a grid that begins at ``phase``.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,11 +13,10 @@ import numpy as np
 from ntvep import dna
 from ntvep.dna import Dna
 
-K = 6
 # Bases looked at first when an indel is moved to the left: most repeats are shorter.
 _REACH = 64
-# Bases that are tokenised at once: about a window.
-_BLOCK = K * 1024
+# Strides that are tokenised at once: about a window.
+_BLOCK = 1024
 
 
 class Span(NamedTuple):
@@ -120,44 +119,66 @@ def left_align(edit: Edit, first: int, fetch: Callable[[int, int], Dna]) -> Edit
     return Edit(start, rolled, b"") if edit.ref else Edit(start, b"", rolled)
 
 
-def place(p: int, phase: int, n_tokens: int, span: Span) -> Span | None:
-    """Where the window of a change at ``p`` lies: on the grid, inside ``span``, never padded.
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where the windows of a view may lie.
 
-    The grid token of p has index floor(n_tokens / 2), unless an end of the contig moves the window
-    inwards. A span with fewer whole 6-mers than ``n_tokens`` gives one window of all of them.
-
-    Args:
-        p: 0-based place of the first changed base.
-        phase: 0 to 5; window starts are congruent to it modulo 6.
-        n_tokens: number of 6-mers in a full window.
-        span: the stretch of the contig that there is.
-
-    Returns:
-        The window, or None where not one whole 6-mer fits.
+    Attributes:
+        stride: bases of a token; token borders are congruent to ``phase`` modulo it.
+        phase: 0 to stride - 1.
+        bases: of a full window, a multiple of ``step``.
+        step: what a window's length is a multiple of, itself a multiple of ``stride``.
+        anchor: window starts are congruent to ``phase`` modulo it; a multiple of ``stride``.
     """
-    grid = _grid(phase, span)
-    n = min(n_tokens, (grid.stop - grid.start) // K)
-    if n <= 0:
-        return None
-    last = grid.stop - K * n
-    wanted = phase + K * ((p - phase) // K - n_tokens // 2)
-    start = min(max(wanted, grid.start), last)
-    return Span(start, start + K * n)
 
+    stride: int
+    phase: int
+    bases: int
+    step: int
+    anchor: int
 
-def _grid(phase: int, span: Span) -> Span:
-    """The whole 6-mers of a phase that a span holds; the grid is the genome's also in a slice."""
-    first = max(phase, span.start + (phase - span.start) % K)
-    return Span(first, first + max(0, span.stop - first) // K * K)
+    def place(self, p: int, span: Span) -> Span | None:
+        """Where the window of a change at ``p`` lies: on the grid, inside ``span``, never padded.
 
+        The grid's token of p has index floor(n / 2) of n tokens, moved right by less than the
+        anchor, unless an end of the contig moves the window inwards. A span that is shorter than a
+        window gives windows of all its whole steps.
 
-def blocks(window: Span, span: Span) -> list[Span]:
-    """Stretches of a window's grid that hold it together; neighbouring windows share them."""
-    phase = window.start % K
-    grid = _grid(phase, span)
-    first, last = (window.start - phase) // _BLOCK, (window.stop - 1 - phase) // _BLOCK
-    starts = range(phase + first * _BLOCK, phase + (last + 1) * _BLOCK, _BLOCK)
-    return [Span(max(start, grid.start), min(start + _BLOCK, grid.stop)) for start in starts]
+        Args:
+            p: 0-based place of the first changed base.
+            span: the stretch of the contig that there is.
+
+        Returns:
+            The window, or None where not one whole step fits.
+        """
+        whole = self.within(span)
+        length = min(self.bases, (whole.stop - whole.start) // self.step * self.step)
+        if length <= 0:
+            return None
+        s = self.stride
+        wanted = self.phase + s * ((p - self.phase) // s - length // s // 2)
+        wanted -= (wanted - self.phase) % self.anchor
+        start = min(max(wanted, whole.start), whole.stop - length)
+        return Span(start, start + length)
+
+    def within(self, span: Span) -> Span:
+        """The whole tokens that a span holds; the grid is the genome's also in a slice of it."""
+        first = max(self.phase, span.start + (self.phase - span.start) % self.stride)
+        return Span(first, first + max(0, span.stop - first) // self.stride * self.stride)
+
+    def blocks(self, window: Span, span: Span) -> list[Span]:
+        """Stretches of the grid that hold a window together; neighbouring windows share them."""
+        whole, size = self.within(span), self.stride * _BLOCK
+        first = (window.start - self.phase) // size
+        last = (window.stop - 1 - self.phase) // size
+        starts = range(self.phase + first * size, self.phase + (last + 1) * size, size)
+        return [Span(max(start, whole.start), min(start + size, whole.stop)) for start in starts]
+
+    def shorten(self, window: Span, p: int) -> Span:
+        """Drop one step from the end that is farther from ``p``; from the right end in a tie."""
+        if p - window.start > window.stop - 1 - p:
+            return Span(window.start + self.step, window.stop)
+        return Span(window.start, window.stop - self.step)
 
 
 def holds(window: Span, edit: Edit) -> bool:
@@ -195,6 +216,67 @@ def alt_window(
     return np.concatenate((bases[:offset], np.frombuffer(edit.alt, np.uint8), kept))
 
 
+def alt_window_to_left(
+    edit: Edit, window: Span, span: Span, fetch: Callable[[int, int], Dna]
+) -> tuple[Dna, int] | None:
+    """The ALT sequence that ends where the window ends and has as many bases, read forward.
+
+    A causal model reads the reverse complement from this end: only what lies behind the change, as
+    it reads, may differ. A deletion pulls in reference bases on the genome's left; where the contig
+    has none, the sequence is shorter.
+
+    Args:
+        edit: the change, inside the window.
+        window: where the REF window lies.
+        span: the stretch of the contig that there is.
+        fetch: ``fetch(start, stop)`` gives the reference bases.
+
+    Returns:
+        The sequence and where the change begins in it; None where the bases behind the change
+        leave no room for it.
+    """
+    behind = window.stop - edit.stop
+    before = window.stop - window.start - len(edit.alt) - behind
+    if behind < 0 or before < 0:
+        return None
+    before = min(before, edit.start - span.start)
+    alt = np.frombuffer(edit.alt, np.uint8)
+    left, right = fetch(edit.start - before, edit.start), fetch(edit.stop, window.stop)
+    return np.concatenate((left, alt, right)), before
+
+
+def replaced(edit: Edit, window: Span, fetch: Callable[[int, int], Dna]) -> Dna:
+    """The REF window with the allele in place: its length changes as the allele's does."""
+    alt = np.frombuffer(edit.alt, np.uint8)
+    return np.concatenate((fetch(window.start, edit.start), alt, fetch(edit.stop, window.stop)))
+
+
+def around(p: int, field: int, span: Span, fetch: Callable[[int, int], Dna]) -> Dna:
+    """The ``field`` bases with p in their middle; what lies beyond the span is :data:`dna.BEYOND`.
+
+    For models whose output at a base depends on a fixed field around it.
+    """
+    start, stop = p - field // 2, p - field // 2 + field
+    inside = fetch(max(start, span.start), min(stop, span.stop))
+    left, right = max(0, span.start - start), max(0, stop - span.stop)
+    return np.pad(inside, (left, right), constant_values=dna.BEYOND)
+
+
+def around_changed(edit: Edit, field: int, span: Span, fetch: Callable[[int, int], Dna]) -> Dna:
+    """What :func:`around` gives for the first changed base, with the allele in place.
+
+    It begins where the REF window begins: a deletion pulls in bases on the right, an insertion
+    pushes some out.
+    """
+    ref = around(edit.start, field, span, fetch)
+    offset = field // 2
+    behind = max(0, field - offset - len(edit.alt))
+    inside = fetch(edit.stop, min(edit.stop + behind, span.stop))
+    alt = np.frombuffer(edit.alt, np.uint8)
+    made = np.concatenate((ref[:offset], alt, inside))[:field]
+    return np.pad(made, (0, field - len(made)), constant_values=dna.BEYOND)
+
+
 def changed_bases(start: int, changed: bytes, length: int, reverse: bool) -> Span:
     """Where one side of a change lies in its sequence, on either strand.
 
@@ -204,12 +286,9 @@ def changed_bases(start: int, changed: bytes, length: int, reverse: bool) -> Spa
         length: of the sequence.
         reverse: whether the sequence is read as its reverse complement.
     """
-    stop = start + (len(changed) or 1)
-    return Span(length - stop, length - start) if reverse else Span(start, stop)
+    return on_strand(Span(start, start + (len(changed) or 1)), length, reverse)
 
 
-def shorten(window: Span, p: int) -> Span:
-    """Drop one 6-mer from the end that is farther from ``p``; from the right end in a tie."""
-    if p - window.start > window.stop - 1 - p:
-        return Span(window.start + K, window.stop)
-    return Span(window.start, window.stop - K)
+def on_strand(bases: Span, length: int, reverse: bool) -> Span:
+    """A stretch of a sequence of this length, as one of the strands counts."""
+    return Span(length - bases.stop, length - bases.start) if reverse else bases

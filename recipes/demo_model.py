@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from ntvep.models.load import published_keys, read_checkpoint
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ntvep.models.load import published_keys, read_checkpoint
 from ntvep.models.nt import Architecture, Block, NucleotideTransformer
 
 ROOT = Path(__file__).resolve().parents[1]

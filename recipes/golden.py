@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ntvep.models.load import published_keys, read_checkpoint
 from safetensors.torch import save_file
 
 from ntvep import tokens
-from ntvep.models.load import published_keys, read_checkpoint
 from ntvep.models.nt import Architecture, NucleotideTransformer
 from ntvep.models.second_opinion import load_reference
 

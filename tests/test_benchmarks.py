@@ -5,11 +5,11 @@ import pytest
 
 from benchmarks.null import Null
 from benchmarks.throughput import prepared_pairs, unshared
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.engine import Engine
-from ntvep.models.load import read_checkpoint
 from ntvep.models.second_opinion import load_reference
+from ntvep.objectives import SCORE_NAMES
 from ntvep.pipeline import ScoringContext, score_alleles
-from ntvep.schema import SCORE_NAMES
 from ntvep.settings import Settings
 from ntvep.tokens import vocabulary
 from tests.conftest import ROOT

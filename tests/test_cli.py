@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 import ntvep
 from ntvep import cli, pipeline
 from ntvep.commands import score as score_command
-from ntvep.schema import SCORE_NAMES, check, score_schema
+from ntvep.objectives import SCORE_NAMES
+from ntvep.schema import check, score_schema
 from tests.conftest import ROOT
 
 MODEL = str(ROOT / "tests" / "golden" / "v2")
@@ -386,7 +387,7 @@ def test_bad_input_leaves_nothing(run, files, content, message):
 
 
 def test_bad_records_are_left_out_and_listed(run, files):
-    (files / "in.vcf").write_text((files / "in.vcf").read_text() + "chr1\t5\n\n")
+    (files / "in.vcf").write_text((files / "in.vcf").read_text() + "chr1\t5\nchr1\n")
     done = score(run, "--on-bad-record", "skip")
     assert done.status == 0
     assert "line 15 left out: 2 columns" in done.err

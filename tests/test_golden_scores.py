@@ -8,19 +8,20 @@ import json
 import numpy as np
 import pytest
 
-from ntvep import dna, scoring, tokens, windows
+from ntvep import dna, scoring, windows
 from ntvep.alleles import token_pair
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.engine import Engine
-from ntvep.models.load import read_checkpoint
-from ntvep.passes import plan
-from ntvep.schema import SCORE_NAMES
+from ntvep.objectives import defined_scores
+from ntvep.passes import Asking, plan
 
 
 @pytest.mark.parametrize("kind", ["v1", "v2"])
 def test_scores_equal_the_reference(shared, kind):
     folder = shared / "golden" / kind
-    checkpoint, model = read_checkpoint(folder / "model")
-    vocabulary = tokens.vocabulary(checkpoint.tokens)
+    checkpoint = read_checkpoint(folder / "model")
+    description, tokenizer = checkpoint.description, checkpoint.description.tokenizer
+    asking = Asking(description, defined_scores("masked", "kmer"))
     meta = json.loads((folder / "meta.json").read_text())
     with np.load(folder / "golden.npz") as arrays:
         golden, distances = arrays["variants/scores"], arrays["variants/distances"]
@@ -32,12 +33,12 @@ def test_scores_equal_the_reference(shared, kind):
         theirs = dict(zip(meta["score_columns"], golden[i], strict=True))
         edit = windows.trim(variant["pos0"] + 1, variant["ref"], variant["alt"])
         sequences = (dna.encode(variant[side]) for side in ("ref_seq", "alt_seq"))
-        ref, alt = (tokens.tokenize(sequence, vocabulary) for sequence in sequences)
+        ref, alt = (tokenizer.encode(sequence) for sequence in sequences)
         alt = None if edit.is_substitution else alt
-        pair = token_pair(edit, edit.start, ref, alt, False, vocabulary)
-        planned = plan([pair], SCORE_NAMES, vocabulary)
-        answers = Engine(model, vocabulary).answer(planned.questions)
-        ours = scoring.score([pair], SCORE_NAMES, planned, answers)
+        pair = token_pair(edit, (edit.start, edit.start), ref, alt, False, description)
+        planned = plan([pair], asking)
+        answers = Engine(checkpoint.encoder, tokenizer).answer(planned.questions)
+        ours = scoring.score([pair], asking, planned, answers)
         found = {name: float(values[0]) for name, values in ours.items()}
 
         joint = "mllr_joint" if edit.is_substitution else "mllr_two_ctx"

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ntvep import cli
-from ntvep.schema import SCORE_NAMES
+from ntvep.objectives import SCORE_NAMES
 from tests.conftest import ROOT
 
 MODEL = ROOT / "tests" / "golden" / "v2"

@@ -8,18 +8,17 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from ntvep import pipeline
-from ntvep.pipeline import ScoringContext, resolve, score_alleles
-from ntvep.schema import SCORE_NAMES
-from ntvep.settings import Settings
-from tests.toy import VOCABULARY, Genome, Unigram, alleles, unigram
+from ntvep.pipeline import resolve, score_alleles
+from tests.toy import VOCABULARY, Genome, Unigram, alleles, context, unigram
+from tests.toy import settings as settings_of
 
-SETTINGS = Settings(window_tokens=3, max_tokens=20, views=1, max_allele_bases=6)
+SETTINGS = settings_of(views=1, max_allele_bases=6)
 # Grid of phase 0:      AAAAAA CCCCCC ACGTAC GGGGGG TTTTTT
 GENOME = Genome({"c": "AAAAAACCCCCCACGTACGGGGGGTTTTTT"})
 
 
 def run(table, model, settings=SETTINGS, genome=GENOME):
-    return score_alleles(table, ScoringContext(genome, model, VOCABULARY, settings))
+    return score_alleles(table, context(genome, model, settings))
 
 
 def row(scored, number=0):
@@ -40,7 +39,7 @@ def test_llr_by_hand():
 def test_reverse_view_by_hand():
     """The other strand of ACGTAC -> ATGTAC is GTACGT -> GTACAT; the score is the mean of both."""
     model = unigram({"ACGTAC": 0.4, "ATGTAC": 0.1, "GTACGT": 0.05, "GTACAT": 0.2})
-    both = Settings(window_tokens=3, max_tokens=20, views=2, max_allele_bases=6)
+    both = settings_of(views=2, max_allele_bases=6)
     found = row(run(alleles(("c", 14, "C", "T")), model, both))
     assert found["llr"] == pytest.approx((log(0.1 / 0.4) + log(0.2 / 0.05)) / 2, abs=1e-6)
 
@@ -82,7 +81,7 @@ def test_deletion_by_hand():
 
 def test_distances_by_hand():
     model = unigram({})
-    ids = {s: int(VOCABULARY.six_mers[int(_code(s), 4)]) for s in ("ACGTAC", "ATGTAC")}
+    ids = {s: VOCABULARY.index(s) for s in ("ACGTAC", "ATGTAC")}
     model.embeddings[:] = 0.0
     model.embeddings[:, 0] = 3.0
     model.embeddings[ids["ACGTAC"]] = (3, 0, 0, 0)
@@ -97,10 +96,6 @@ def test_distances_by_hand():
     assert found["l2"] == pytest.approx(4)
     assert found["dot"] == pytest.approx(9)
     assert found["cosine_distance"] == pytest.approx(1 - 9 / 15)
-
-
-def _code(six_mer):
-    return "".join(str("ACGT".index(base)) for base in six_mer)
 
 
 def test_swapping_ref_and_alt_negates_llr():
@@ -155,9 +150,7 @@ MIXED_GENOME = Genome(
 
 def test_contigs_and_statuses_interleaved_come_back_on_their_own_rows():
     model = unigram({"ACGTAC": 0.4, "ATGTAC": 0.1, "AAGTAC": 0.2})
-    settings = Settings(
-        window_tokens=3, max_tokens=20, views=1, max_allele_bases=6, max_n_fraction=0.4
-    )
+    settings = settings_of(views=1, max_allele_bases=6, max_n_fraction=0.4)
     found = run(alleles(*MIXED), model, settings, MIXED_GENOME).scores
     assert found["status"].to_list() == STATUSES
     keys = ["chrom", "pos", "ref", "alt"]
@@ -169,8 +162,9 @@ def test_contigs_and_statuses_interleaved_come_back_on_their_own_rows():
     assert [r for r, v in by_row.items() if v is None] == [
         r for r, s in enumerate(STATUSES) if s != "ok"
     ]
-    dry = resolve(alleles(*MIXED), MIXED_GENOME, settings)
+    dry, passes = resolve(alleles(*MIXED), context(MIXED_GENOME, None, settings))
     assert dry["status"].to_list() == STATUSES
+    assert passes == run(alleles(*MIXED), model, settings, MIXED_GENOME).passes
 
 
 def test_a_number_that_is_not_finite_is_a_status():
@@ -195,13 +189,13 @@ def test_passes_are_shared():
     """18 SNVs of one 6-mer: one masked pass; one reference pass; 18 ALT passes."""
     model = unigram({})
     snvs = all_snvs(12, 18)
-    llr_only = Settings(("llr", "llr_marginal", "entropy"), 3, 20, views=1, max_allele_bases=6)
+    llr_only = settings_of(("llr", "llr_marginal", "entropy"), views=1, max_allele_bases=6)
     assert run(alleles(*snvs), model, llr_only).passes == 1
     assert run(alleles(*snvs), model, SETTINGS).passes == 1 + 1 + 18
-    unmasked = Settings(("llr_unmasked",), 3, 20, views=1, max_allele_bases=6)
+    unmasked = settings_of(("llr_unmasked",), views=1, max_allele_bases=6)
     assert run(alleles(*snvs), model, unmasked).passes == 1
     assert len(set(model.passes)) == 20
-    both = Settings(SCORE_NAMES, 3, 20, views=2, max_allele_bases=6)
+    both = settings_of(views=2, max_allele_bases=6)
     assert run(alleles(*snvs), model, both).passes == 2 * 20
     # Deleting any one G of GGGGGG spells the same ALT: REF and ALT, each unmasked and masked.
     deletions = [("c", p, "GG", "G") for p in (19, 20, 21)]
@@ -214,7 +208,7 @@ def test_order_and_company_change_nothing(monkeypatch, pairs_per_plan):
     model = Unigram(np.log(rng.dirichlet(np.ones(4103))), rng.normal(size=(4103, 4)))
     indels = [("c", 13, "AC", "A"), ("c", 13, "A", "AGG"), ("c", 12, "CAC", "G")]
     rows = [*all_snvs(8, 20), *indels, *MIXED]
-    settings = Settings(window_tokens=3, max_tokens=20, views=12, max_allele_bases=6)
+    settings = settings_of(views=12, max_allele_bases=6)
     expected = run(alleles(*rows), model, settings, MIXED_GENOME).scores
     monkeypatch.setattr(pipeline, "PAIRS_PER_PLAN", pairs_per_plan)
     order = rng.permutation(len(rows))

@@ -59,7 +59,8 @@ WRONG: dict[str, str] = {
     "CHROM is not UTF-8": record(9, chrom="MARK\udcff"),
     "a very long POS": record(9, pos="9" * 12 + "MARK"),
     "NUL bytes": record(9, info="MARKinfo=\0\0"),
-    "a blank line": "\n",
+    "a header line": "##MARKheader\n",
+    "a tab more": record(9)[:-1] + "\t\n",
     "cut": record(9)[:60],
     **{f"columns {lost} lost": without(record(9), *lost)
        for lost in [(0,), (1,), (2,), (0, 1), (0, 1, 2), (0, 1, 2, 3), (1, 2, 3, 4, 5)]},

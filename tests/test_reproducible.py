@@ -21,7 +21,8 @@ from ntvep.commands import score as score_command
 from ntvep.commands.score import Options, score_file
 from ntvep.errors import ConfigError
 from ntvep.io import tables
-from ntvep.schema import SCORE_NAMES, score_schema
+from ntvep.objectives import SCORE_NAMES
+from ntvep.schema import score_schema
 from tests.conftest import ROOT
 
 MODEL = str(ROOT / "tests" / "golden" / "v2")

@@ -1,15 +1,16 @@
 """The fast path against the slow twin: every column, on random genomes and alleles."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
 
-from ntvep import tokens
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.engine import Engine
-from ntvep.models.load import read_checkpoint
 from ntvep.models.second_opinion import load_reference, load_tokenizer
+from ntvep.objectives import defined_scores
 from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.settings import Settings
 from tests.conftest import ROOT
@@ -33,11 +34,11 @@ def forward(folder, whose):
             out = theirs(input_ids=batch, attention_mask=mask, output_hidden_states=True)
             return out.logits, out.hidden_states
     else:
-        _, ours = read_checkpoint(folder)
+        ours = read_checkpoint(folder).encoder
 
         def outputs(batch):
-            layers = [ours(batch, layer)[0] for layer in range(ours.arch.layers + 1)]
-            return ours.head(layers[-1][0])[None], layers
+            layers = [ours.hidden(batch, layer)[0] for layer in range(ours.layers + 1)]
+            return ours.logits(layers[-1][0])[None], layers
 
     @cache
     def run(ids):
@@ -104,14 +105,15 @@ def random_alleles(rng, genome, number):
     ],
 )
 def test_fast_path_equals_the_slow_twin(folder, whose, tolerance, views, n, layer, pool, number):
-    checkpoint, ours = read_checkpoint(folder)
+    checkpoint = read_checkpoint(folder)
     tokenizer = load_tokenizer(folder)
 
     @cache
     def tokenize(sequence):
         return tokenizer.convert_ids_to_tokens(tokenizer(sequence)["input_ids"])[1:]
 
-    ids = {token: i for i, token in enumerate(checkpoint.tokens)}
+    ids = tokenizer.get_vocab()
+    ids = {token: i for token, i in ids.items() if i < checkpoint.encoder.arch.vocab_size}
     rng = np.random.default_rng(100 * views + n)
     genome = random_genome(rng)
     rows = random_alleles(rng, genome, number)
@@ -130,17 +132,17 @@ def test_fast_path_equals_the_slow_twin(folder, whose, tolerance, views, n, laye
         max_bases=8,
     )
     settings = Settings(
-        window_tokens=n,
-        max_tokens=max_tokens,
+        scores=defined_scores("masked", "kmer"),
+        window_bases=6 * n,
         views=views,
         layer=layer,
         pool=pool,
         max_allele_bases=8,
     )
-    vocabulary = tokens.vocabulary(checkpoint.tokens)
-    engine = Engine(ours, vocabulary, layer=layer, pool_cls=pool == "mean_cls", batch_size=16)
-    setup = ScoringContext(Genome(genome), engine, vocabulary, settings)
-    found = score_alleles(alleles(*rows), setup).scores
+    description = replace(checkpoint.description, max_tokens=max_tokens)
+    engine = Engine(checkpoint.encoder, description.tokenizer, batch_size=16)
+    context = ScoringContext(Genome(genome), engine, description, settings)
+    found = score_alleles(alleles(*rows), context).scores
     statuses = set()
     for row, fast in zip(rows, found.iter_rows(named=True), strict=True):
         slow = twin.score(*row)

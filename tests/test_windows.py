@@ -5,7 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntvep import dna, windows
-from ntvep.windows import Edit, Span
+from ntvep.windows import Edit, Grid, Span
+
+
+def place(p, phase, n, span):
+    """The window of n 6-mers."""
+    return Grid(6, phase, 6 * n, 6, 6).place(p, span)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +61,7 @@ def test_trim(pos, ref, alt, start, trimmed_ref, trimmed_alt):
     ],
 )
 def test_place(p, phase, n, span, expected):
-    assert windows.place(p, phase, n, span) == expected
+    assert place(p, phase, n, span) == expected
 
 
 @given(
@@ -70,7 +75,7 @@ def test_place_equals_a_search_over_all_starts(p, phase, n, start, length):
     span = Span(start, start + length)
     grid = [s for s in range(phase, span.stop, 6) if s >= span.start]
     full = [s for s in grid if s + 6 * n <= span.stop]
-    found = windows.place(p, phase, n, span)
+    found = place(p, phase, n, span)
     if full:
         wanted = phase + 6 * ((p - phase) // 6 - n // 2)
         best = min(full, key=lambda s: abs(s - wanted))
@@ -150,4 +155,56 @@ def test_changed_bases(start, changed, reverse, expected):
     [(10, Span(0, 54)), (50, Span(6, 60)), (29, Span(0, 54)), (30, Span(6, 60))],
 )
 def test_shorten_drops_the_farther_end(p, expected):
-    assert windows.shorten(Span(0, 60), p) == expected
+    assert Grid(6, 0, 60, 6, 6).shorten(Span(0, 60), p) == expected
+
+
+@pytest.mark.parametrize(
+    ("grid", "p", "span", "expected"),
+    [
+        # Single bases: p has index floor(255 / 2) = 127.
+        (Grid(1, 0, 255, 1, 1), 1_000, Span(0, 9_000), Span(873, 1_128)),
+        (Grid(1, 0, 512, 1, 1), 1_000, Span(0, 9_000), Span(744, 1_256)),
+        # 873 is rounded down to the lattice of 63: 13 * 63 = 819.
+        (Grid(1, 0, 255, 1, 63), 1_000, Span(0, 9_000), Span(819, 1_074)),
+        (Grid(1, 0, 255, 1, 63), 10, Span(0, 9_000), Span(0, 255)),
+        # A phase moves the lattice with it: 5 + 60 * floor((575 - 5) / 60) = 545.
+        (Grid(6, 5, 54, 6, 60), 600, Span(0, 9_000), Span(545, 599)),
+        # Steps of 128 bases: 1,000 bases hold seven.
+        (Grid(1, 0, 8_192, 128, 1), 990, Span(0, 1_000), Span(104, 1_000)),
+        (Grid(1, 0, 8_192, 128, 1), 300, Span(0, 1_000), Span(0, 896)),
+        (Grid(1, 0, 8_192, 128, 1), 50, Span(0, 127), None),
+    ],
+)
+def test_place_on_other_grids(grid, p, span, expected):
+    assert grid.place(p, span) == expected
+
+
+def test_a_causal_reverse_view_is_pinned_at_the_genomes_right():
+    """Deleting GG pulls CC in on the left; inserting AA pushes AC out there."""
+    window = Span(6, 12)
+    found = windows.alt_window_to_left(edit(7, "GG", ""), window, Span(0, 21), genome(TEXT))
+    assert (dna.decode(found[0]), found[1]) == ("CCGTTT", 3)
+    found = windows.alt_window_to_left(edit(9, "", "AA"), window, Span(0, 21), genome(TEXT))
+    assert (dna.decode(found[0]), found[1]) == ("GAATTT", 1)
+    # At the contig's beginning there is nothing to pull in.
+    found = windows.alt_window_to_left(edit(1, "AA", ""), Span(0, 6), Span(0, 21), genome(TEXT))
+    assert (dna.decode(found[0]), found[1]) == ("ACCC", 1)
+    # The bases behind the change leave no room for it.
+    assert windows.alt_window_to_left(edit(7, "", "AA"), window, Span(0, 21), genome(TEXT)) is None
+
+
+def test_the_field_around_a_base_is_filled_up_beyond_the_contig():
+    span = Span(0, len(TEXT))
+    assert dna.decode(windows.around(1, 7, span, genome(TEXT))) == "--AAACC"
+    assert dna.decode(windows.around(19, 7, span, genome(TEXT))) == "ACGTAC-"
+    deleted = windows.around_changed(edit(7, "GG", ""), 7, span, genome(TEXT))
+    assert dna.decode(deleted) == "CCGTTTA"
+    inserted = windows.around_changed(edit(7, "", "AA"), 7, span, genome(TEXT))
+    assert dna.decode(inserted) == "CCGAAGG"
+    at_end = windows.around_changed(edit(20, "AC", ""), 7, span, genome(TEXT))
+    assert dna.decode(at_end) == "CGT----"
+
+
+def test_a_replaced_allele_changes_the_length():
+    assert dna.decode(windows.replaced(edit(7, "GG", ""), Span(6, 12), genome(TEXT))) == "GTTT"
+    assert dna.decode(windows.replaced(edit(7, "", "AA"), Span(6, 12), genome(TEXT))) == "GAAGGTTT"

@@ -6,13 +6,39 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from ntvep import dna, tokens
+from ntvep import dna
+from ntvep.description import Description
 from ntvep.passes import Answers, Questions
+from ntvep.pipeline import ScoringContext
 from ntvep.schema import ALLELES, Status
+from ntvep.settings import Settings
+from ntvep.tokenizers.kmer import kmer_tokenizer, kmers
 from ntvep.windows import Span
 
-VOCABULARY = tokens.ANY_VOCABULARY
-SIZE = 2 + 4096 + 5
+VOCABULARY = ("<cls>", "<mask>", *kmers(6), *dna.LETTERS)
+TOKENIZER = kmer_tokenizer(VOCABULARY)
+SIZE = len(VOCABULARY)
+
+
+def like_nt(max_tokens: int = 20, tokenizer=TOKENIZER) -> Description:
+    """A masked model of 6-mers."""
+    longest = tokenizer.k * (max_tokens - 1)
+    return Description(
+        "nt", "masked", tokenizer, "", 1, max_tokens, longest, longest, step=tokenizer.k
+    )
+
+
+def context(genome, model, settings: Settings, known=None, max_tokens: int = 20) -> ScoringContext:
+    """All that scoring with such a model needs."""
+    return ScoringContext(genome, model, like_nt(max_tokens), settings, known)
+
+
+def settings(scores: Sequence[str] = (), window_tokens: int = 3, **options) -> Settings:
+    """Settings of a masked model of 6-mers, all of its scores if none are named."""
+    from ntvep.objectives import defined_scores
+
+    scores = tuple(scores) or defined_scores("masked", "kmer")
+    return Settings(scores=scores, window_bases=6 * window_tokens, **options)
 
 
 @dataclass
@@ -35,11 +61,9 @@ class Unigram:
         inputs = [asked.inputs.rows(np.array([i]))[0] for i in range(len(asked.inputs))]
         self.passes += [ids.tobytes() for ids in inputs]
         p = np.exp(self.log_probs)
-        of_bases = np.log(
-            [[p[VOCABULARY.with_base[o, b]].sum() for b in range(4)] for o in range(6)]
-        )
+        of_bases = np.log([[p[TOKENIZER.members[o, b]].sum() for b in range(4)] for o in range(6)])
         hidden = [self.embeddings[inputs[i][t]] for i, t in asked.hidden]
-        likelihood = [self.log_probs[inputs[i][1:]].sum() for i in asked.likelihood]
+        likelihood = [self.log_probs[inputs[i][since:]].sum() for i, since in asked.likelihood]
         pooled = [self.embeddings[inputs[i][1:]].mean(axis=0) for i in asked.pooled]
         if on_passes:
             on_passes(len(inputs))
@@ -59,7 +83,7 @@ def unigram(probabilities: dict[str, float], dim: int = 4, seed: int = 0) -> Uni
     rest = (1 - sum(probabilities.values())) / (SIZE - len(probabilities))
     p = np.full(SIZE, rest)
     for six_mer, probability in probabilities.items():
-        p[VOCABULARY.six_mers[tokens.SIX_MERS.index(six_mer)]] = probability
+        p[VOCABULARY.index(six_mer)] = probability
     return Unigram(np.log(p), np.random.default_rng(seed).normal(size=(SIZE, dim)))
 
 

@@ -4,7 +4,9 @@ A module a group of commands. Each imports what it calls when it is called: ``--
 """
 
 import gc
+import io
 import os
+import re
 import signal
 import sys
 from types import FrameType
@@ -26,13 +28,15 @@ from ntvep.cli import (
     scoring,
     verify,
 )
-from ntvep.errors import NtvepError
+from ntvep.errors import InputError, NtvepError
 
 # A run makes a hundred small objects for each allele and hardly ever a cycle of them: to look for
 # cycles after every 700, as Python does, takes a quarter of all time outside the model.
 _OBJECTS_BETWEEN_COLLECTIONS = 10_000
 # torch raises a plain RuntimeError when the machine's memory is at an end.
 _TORCH_OUT_OF_MEMORY = "can't allocate memory"
+# Bytes of a name that are not UTF-8 are lone surrogates in Python.
+_NOT_UTF8 = re.compile(r"[^\n/]*[\ud800-\udfff][^\n/]*")
 
 app = typer.Typer(
     name="ntvep",
@@ -61,6 +65,9 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As standard error has it: a file's name that is not UTF-8 can be printed.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except NtvepError as error:
@@ -69,6 +76,16 @@ def main() -> NoReturn:
     except _Interrupted as signalled:
         _say("ntvep: interrupted; no output was written")
         sys.exit(128 + signalled.args[0])
+    except UnicodeEncodeError as error:
+        named = _NOT_UTF8.findall(error.object)
+        if not named:
+            raise
+        refused = InputError(
+            f"{named[-1]}: its name is not UTF-8, and a library cannot open it; no output was "
+            "written. Rename it with: mv"
+        )
+        _say(f"ntvep: error: {refused}")
+        sys.exit(refused.exit_status)
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, MemoryError) or _TORCH_OUT_OF_MEMORY in str(error)):
             raise

@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from ntvep.cli.options import (
+    Anchor,
     BatchSize,
+    BeyondTraining,
     Cache,
     Deterministic,
     Device,
@@ -19,12 +21,14 @@ from ntvep.cli.options import (
     Precision,
     Quiet,
     Reference,
+    SoftmaxOver,
     Threads,
     Verbose,
     Views,
+    WindowBases,
     WindowTokens,
+    batch_size_of,
     command_line,
-    scoring_options,
     set_up_log,
 )
 from ntvep.settings import DEFAULT_MAX_N_FRACTION, DEFAULT_VIEWS
@@ -41,7 +45,6 @@ app = typer.Typer(
     "--window-tokens 128 -o background.parquet`"
 )
 def draw(
-    context: typer.Context,
     reference: Reference,
     model: Model,
     output: Annotated[Path, typer.Option("--output", "-o", help="Background, .parquet.")],
@@ -52,8 +55,12 @@ def draw(
     bed: Annotated[Path | None, typer.Option(help="BED of regions to draw from.")] = None,
     per_context: Annotated[int, typer.Option(help="SNVs of each of the 96 contexts.")] = 100,
     seed: Annotated[int, typer.Option(help="Another one draws others.")] = 0,
+    window_bases: WindowBases = None,
     window_tokens: WindowTokens = None,
+    beyond_training: BeyondTraining = False,
     views: Views = DEFAULT_VIEWS,
+    anchor: Anchor = None,
+    softmax: SoftmaxOver = "all",
     layer: Layer = "last",
     pool: PoolName = "mean",
     device: Device = "auto",
@@ -73,8 +80,27 @@ def draw(
     Give the model and the settings that your variants were scored with.
     """
     from ntvep.commands.background import draw_background
+    from ntvep.commands.options import Options
 
     set_up_log(quiet, verbose)
+    options = Options(
+        window_bases=window_bases,
+        window_tokens=window_tokens,
+        beyond_training=beyond_training,
+        views=views,
+        anchor=anchor,
+        softmax=softmax,
+        layer=layer,
+        pool=pool,
+        device=device,
+        precision=precision,
+        batch_size=batch_size_of(batch_size),
+        deterministic=deterministic,
+        threads=threads,
+        max_n_fraction=max_n_fraction,
+        cache=cache,
+        fingerprint=fingerprint,
+    )
     draw_background(
         reference,
         model,
@@ -83,7 +109,7 @@ def draw(
         bed=bed,
         per_context=per_context,
         seed=seed,
-        options=scoring_options(context),
+        options=options,
         command=command_line(),
         force=force,
         quiet=quiet,

@@ -3,16 +3,14 @@
 import logging
 import shlex
 import sys
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-if TYPE_CHECKING:
-    from ntvep.commands.score import Options
+from ntvep.errors import ConfigError
 
 Input = Annotated[
     Path, typer.Argument(metavar="IN", help="VCF (plain, gzip, bgzip) or BCF; - for stdin.")
@@ -20,12 +18,34 @@ Input = Annotated[
 Reference = Annotated[
     Path, typer.Option("--reference", "-r", help="FASTA, plain or bgzip, of the VCF's assembly.")
 ]
+WindowBases = Annotated[
+    int | None,
+    typer.Option(help="Length of a window in bases.", show_default="the model's own"),
+]
 WindowTokens = Annotated[
     int | None,
-    typer.Option(help="6-mers in a window.", show_default="the model's maximum"),
+    typer.Option(help="The same in k-mers, for models that read them.", show_default=""),
+]
+BeyondTraining = Annotated[
+    bool,
+    typer.Option(
+        "--beyond-training", help="Accept windows longer than the model was trained with."
+    ),
 ]
 Views = Annotated[
-    int, typer.Option(help="1: forward; 2: both strands; 12: six phases on both strands.")
+    str,
+    typer.Option(help="1: forward; 2: both strands; all: every phase of k-mers on both strands."),
+]
+Anchor = Annotated[
+    int | None,
+    typer.Option(
+        help="Window starts lie on a lattice of so many bases: neighbours share more passes.",
+        show_default="one token",
+    ),
+]
+SoftmaxOver = Annotated[
+    Literal["all", "acgt"],
+    typer.Option(help="Normalise predictions over all tokens, or A, C, G, T alone."),
 ]
 MaxAlleleBases = Annotated[int, typer.Option(help="Most bases that an allele may change.")]
 MaxNFraction = Annotated[float, typer.Option(help="Largest share of N in a scored window.")]
@@ -77,12 +97,17 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
 
 
-def scoring_options(context: typer.Context) -> "Options":
-    """Options of scoring, which have the names of the command's parameters."""
-    from ntvep.commands.score import Options, parse_batch_size
+def batch_size_of(text: str) -> int | None:
+    """``auto`` (None) or a number.
 
-    given = {f.name: context.params[f.name] for f in fields(Options) if f.name in context.params}
-    return Options(**given | {"batch_size": parse_batch_size(given["batch_size"])})
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise ConfigError(f"--batch-size is {text!r}; expected auto, or 1 or more")
+    return int(text)
 
 
 def set_up_log(quiet: bool, verbose: bool) -> None:

@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from ntvep.cli.options import (
+    Anchor,
     BatchSize,
+    BeyondTraining,
     Cache,
     Deterministic,
     Device,
@@ -25,20 +27,21 @@ from ntvep.cli.options import (
     Quiet,
     Reference,
     Scores,
+    SoftmaxOver,
     Table,
     Threads,
     Verbose,
     Views,
+    WindowBases,
     WindowTokens,
+    batch_size_of,
     command_line,
-    scoring_options,
     set_up_log,
 )
 from ntvep.settings import (
     DEFAULT_MAX_ALLELE_BASES,
     DEFAULT_MAX_N_FRACTION,
     DEFAULT_VIEWS,
-    Settings,
 )
 
 app = typer.Typer()
@@ -51,14 +54,17 @@ app = typer.Typer()
     "--device cuda -o out.vcf.gz --table out.parquet`"
 )
 def score(
-    context: typer.Context,
     source: Input,
     reference: Reference,
     model: Model,
     output: Output,
     table: Table = None,
+    window_bases: WindowBases = None,
     window_tokens: WindowTokens = None,
+    beyond_training: BeyondTraining = False,
     views: Views = DEFAULT_VIEWS,
+    anchor: Anchor = None,
+    softmax: SoftmaxOver = "all",
     scores: Scores = "all",
     layer: Layer = "last",
     pool: PoolName = "mean",
@@ -84,10 +90,33 @@ def score(
     verbose: Verbose = False,
 ) -> None:
     """Score every ALT allele of a VCF and write it back, annotated."""
+    from ntvep.commands.options import Options
     from ntvep.commands.score import score_file
 
     set_up_log(quiet, verbose)
-    options = scoring_options(context)
+    options = Options(
+        scores=scores,
+        window_bases=window_bases,
+        window_tokens=window_tokens,
+        beyond_training=beyond_training,
+        views=views,
+        anchor=anchor,
+        softmax=softmax,
+        layer=layer,
+        pool=pool,
+        device=device,
+        precision=precision,
+        batch_size=batch_size_of(batch_size),
+        deterministic=deterministic,
+        threads=threads,
+        max_allele_bases=max_allele_bases,
+        max_n_fraction=max_n_fraction,
+        on_bad_record=on_bad_record,
+        ref_mismatch_limit=ref_mismatch_limit,
+        refuse_annotated=refuse_annotated,
+        cache=cache,
+        fingerprint=fingerprint,
+    )
     score_file(
         source,
         reference,
@@ -107,7 +136,6 @@ def score(
     "--window-tokens 128 -o scan.vcf.gz`"
 )
 def scan(
-    context: typer.Context,
     region: Annotated[
         list[str], typer.Option(help="CONTIG:FIRST-LAST, 1-based; may be given several times.")
     ],
@@ -118,8 +146,12 @@ def scan(
         bool, typer.Option("--deletions", help="Also every deletion of one base.")
     ] = False,
     table: Table = None,
+    window_bases: WindowBases = None,
     window_tokens: WindowTokens = None,
+    beyond_training: BeyondTraining = False,
     views: Views = DEFAULT_VIEWS,
+    anchor: Anchor = None,
+    softmax: SoftmaxOver = "all",
     scores: Scores = "all",
     layer: Layer = "last",
     pool: PoolName = "mean",
@@ -136,10 +168,29 @@ def scan(
     verbose: Verbose = False,
 ) -> None:
     """Score every SNV of a region."""
+    from ntvep.commands.options import Options
     from ntvep.commands.scan import scan_regions
 
     set_up_log(quiet, verbose)
-    options = scoring_options(context)
+    options = Options(
+        scores=scores,
+        window_bases=window_bases,
+        window_tokens=window_tokens,
+        beyond_training=beyond_training,
+        views=views,
+        anchor=anchor,
+        softmax=softmax,
+        layer=layer,
+        pool=pool,
+        device=device,
+        precision=precision,
+        batch_size=batch_size_of(batch_size),
+        deterministic=deterministic,
+        threads=threads,
+        max_n_fraction=max_n_fraction,
+        cache=cache,
+        fingerprint=fingerprint,
+    )
     scan_regions(
         region,
         reference,
@@ -154,15 +205,31 @@ def scan(
     )
 
 
-@app.command(epilog="Example: `ntvep variants in.vcf.gz -r GRCh38.fa -o alleles.tsv`")
+@app.command(
+    epilog="Examples:\n\n`ntvep variants in.vcf.gz -r GRCh38.fa -o alleles.tsv`\n\n"
+    "`ntvep variants in.vcf.gz -r GRCh38.fa -m demo --views all`"
+)
 def variants(
     source: Input,
     reference: Reference,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Whose windows to judge by; its weights are not read.",
+            show_default="judge REF, places and alleles alone",
+        ),
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help=".tsv, .parquet, or - for TSV on stdout.")
     ] = Path("-"),
-    window_tokens: Annotated[int, typer.Option(help="6-mers in a window.")] = 999,
+    window_bases: WindowBases = None,
+    window_tokens: WindowTokens = None,
+    beyond_training: BeyondTraining = False,
     views: Views = DEFAULT_VIEWS,
+    anchor: Anchor = None,
+    scores: Scores = "all",
     max_allele_bases: MaxAlleleBases = DEFAULT_MAX_ALLELE_BASES,
     max_n_fraction: MaxNFraction = DEFAULT_MAX_N_FRACTION,
     on_bad_record: OnBadRecord = "fail",
@@ -171,24 +238,21 @@ def variants(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """List every ALT allele with the status that it would get: a dry run without a model."""
+    """List every ALT allele with the status that it would get: a dry run without weights."""
+    from ntvep.commands.options import Options
     from ntvep.commands.variants import list_variants
 
     set_up_log(quiet, verbose)
-    settings = Settings(
+    options = Options(
+        scores=scores,
+        window_bases=window_bases,
         window_tokens=window_tokens,
-        # What the published models take; only windows with many Ns come near it.
-        max_tokens=max(window_tokens + 1, 1000),
+        beyond_training=beyond_training,
         views=views,
+        anchor=anchor,
         max_allele_bases=max_allele_bases,
         max_n_fraction=max_n_fraction,
-    )
-    list_variants(
-        source,
-        reference,
-        output,
-        settings=settings,
         on_bad_record=on_bad_record,
         ref_mismatch_limit=ref_mismatch_limit,
-        force=force,
     )
+    list_variants(source, reference, output, model=model, options=options, force=force)

@@ -2,16 +2,18 @@
 
 import json
 import logging
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from ntvep.commands.inputs import provenance_of
+from ntvep.commands.options import Options
+from ntvep.commands.ready import ready, score_chunks
 from ntvep.commands.scan import parsed_region
-from ntvep.commands.score import Options, score_file
 from ntvep.commands.summary import Summary
 from ntvep.errors import ConfigError, InputError, ReferenceMismatchError
 from ntvep.evaluate.background import CONTEXTS, FEWEST, compare, contexts, draw
@@ -19,7 +21,8 @@ from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.intervals import read_intervals
 from ntvep.io.staging import refuse_overwriting, staged
 from ntvep.io.tables import read_background, read_metadata, read_row_groups, table_writer
-from ntvep.schema import CONTEXT, LLR_PERCENTILE, LLR_TAIL
+from ntvep.pipeline import Scored
+from ntvep.schema import ALLELES, CONTEXT, LLR_PERCENTILE, LLR_TAIL, Status
 from ntvep.windows import Span, merged
 
 _log = logging.getLogger("ntvep")
@@ -58,6 +61,7 @@ def draw_background(
         ConfigError: an option has a value that cannot be used.
         InputError: nothing can be drawn.
     """
+    started = time.monotonic()
     if per_context < FEWEST:
         raise ConfigError(f"--per-context is {per_context}; expected {FEWEST} or more")
     if output.suffix != ".parquet":
@@ -65,32 +69,55 @@ def draw_background(
     refuse_overwriting(output, [reference])
     genome = open_reference(reference)
     places = _places(genome, regions, bed)
-    with (
-        staged([output], force=force) as staging,
-        tempfile.TemporaryDirectory(prefix="ntvep-background-") as folder,
-    ):
+    with staged([output], force=force) as staging:
         drawn = draw(genome, places, per_context, seed)
         _say_what_is_few(drawn, per_context)
-        made, scored = Path(folder) / "background.vcf", Path(folder) / "scored.parquet"
-        with made.open("w", encoding="utf-8") as file:
-            file.writelines(_vcf(drawn))
-        summary = score_file(
-            made,
-            reference,
-            model,
-            scored,
-            # One base changes: any window that holds it will do.
-            options=replace(options, scores="llr", max_allele_bases=1),
-            command=command,
-            quiet=quiet,
+        # One base changes: any window that holds it will do.
+        made = ready(genome, model, replace(options, scores="llr", max_allele_bases=1))
+        provenance = made.provenance(command, drawn["chrom"].unique(maintain_order=True).to_list())
+        summary = Summary(
+            records=drawn.height,
+            fingerprint=provenance.fingerprint,
+            contig_aliases=genome.aliases,
         )
-        provenance, said = read_metadata(scored)
-        columns = (*provenance_of(scored).settings.columns, CONTEXT)
-        named = drawn.select(CONTEXT.name).with_row_index("record")
-        with table_writer(staging.path(output), columns, provenance, lambda: said) as write:
-            for rows in read_row_groups(scored):
-                write(rows.join(named, "record", maintain_order="left"))
+        columns = (*provenance.columns, CONTEXT)
+        with table_writer(
+            staging.path(output), columns, provenance.to_json(), summary.to_json
+        ) as write:
+
+            def use(chunk: _Drawn, scored: Scored) -> None:
+                summary.count(scored.scores["status"], scored.passes, scored.known)
+                write(scored.scores.hstack([chunk.context]))
+
+            score_chunks(partial(_chunks, drawn), drawn.height, made, use, quiet)
+            summary.seconds = round(time.monotonic() - started, 3)
+    summary.log()
     return summary
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """SNVs that have been drawn.
+
+    Attributes:
+        alleles: ALLELES.
+        context: their trinucleotide contexts.
+    """
+
+    alleles: pl.DataFrame
+    context: pl.Series
+
+
+def _chunks(drawn: pl.DataFrame, sizes: Iterable[int]) -> Iterator[_Drawn]:
+    """ALLELES of the SNVs in chunks of these numbers."""
+    numbered = drawn.with_row_index("record").with_columns(allele=1, status=pl.lit(Status.OK.value))
+    alleles = numbered.select(pl.col(column.name).cast(column.dtype) for column in ALLELES)
+    first = 0
+    for size in sizes:
+        if first >= drawn.height:
+            return
+        yield _Drawn(alleles[first : first + size], drawn[CONTEXT.name][first : first + size])
+        first += size
 
 
 def apply_background(
@@ -128,7 +155,7 @@ def apply_background(
     provenance, said = read_metadata(scores)
     background_said = {"command": drawn_as.command, "snvs": among.height}
     summary = json.dumps(json.loads(said) | {"background": background_said}, indent=2) + "\n"
-    columns = (*made.settings.columns, LLR_PERCENTILE, LLR_TAIL)
+    columns = (*made.columns, LLR_PERCENTILE, LLR_TAIL)
     placed = 0
     with (
         staged([output], force=force) as staging,
@@ -184,12 +211,3 @@ def _say_what_is_few(drawn: pl.DataFrame, per_context: int) -> None:
             "percentile. Give larger regions",
             len(few), per_context, least, counts.get(least, 0), FEWEST,
         )  # fmt: skip
-
-
-def _vcf(drawn: pl.DataFrame) -> Iterator[str]:
-    yield "##fileformat=VCFv4.2\n"
-    for chrom in drawn["chrom"].unique(maintain_order=True):
-        yield f"##contig=<ID={chrom}>\n"
-    yield "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
-    for chrom, pos, ref, alt in drawn.select("chrom", "pos", "ref", "alt").iter_rows():
-        yield f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n"

@@ -31,7 +31,7 @@ def _paragraph(shards: Sequence[cache.Shard]) -> str:
         "fingerprint": widest.identity.fingerprint,
         "model": f"{model.model_id}, revision {model.revision or '(none)'}",
         "computed in": f"{model.precision} on {model.device}",
-        "windows": f"{settings.window_tokens} tokens, {settings.views} views",
+        "windows": f"{settings.window_bases} bases, {settings.views} views",
         "embeddings": f"layer {'last' if settings.layer is None else settings.layer}, "
         f"pool {settings.pool}",
         "scores": ", ".join(widest.columns),

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import polars as pl
 
-from ntvep.commands.inputs import OnBadRecord, all_chunks, opened_vcf
+from ntvep.commands.inputs import all_chunks, opened_vcf
+from ntvep.commands.options import OnBadRecord
 from ntvep.commands.summary import Summary
 from ntvep.commands.writers import targets, writers
 from ntvep.errors import ConfigError, InputError
 from ntvep.io import tables, vcf
 from ntvep.io.fasta import open_reference
 from ntvep.io.staging import refuse_overwriting, staged
+from ntvep.io.vcf_sites import sites, sites_header
 from ntvep.io.vcf_write import bgzip_writer
 from ntvep.provenance import Provenance
 from ntvep.schema import KEY
 
-_FORMAT = b"##fileformat=VCFv4.2\n"
-_COLUMNS = b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 _KEY = [column.name for column in KEY]
 
 
@@ -47,34 +47,19 @@ def split(
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{number:05d}.vcf.gz" for number in range(chunks)]
     with opened_vcf(source, on_bad_record) as inspection, staged(paths, force=True) as staging:
-        contigs = [f"##contig=<ID={name}>\n".encode() for name in inspection.contigs]
-        sites = _sites(inspection)
-        held: list[bytes] = next(sites, [])
+        lines = chain.from_iterable(chunk.lines for chunk in all_chunks(inspection))
+        rest = sites(lines)
+        held: list[bytes] = next(rest, [])
         written = 0
         for number, path in enumerate(paths, start=1):
             wanted = inspection.records * number // chunks
             with bgzip_writer(staging.path(path)) as write:
-                write([_FORMAT, *contigs, _COLUMNS])
+                write(sites_header(inspection.contigs))
                 while held and (written < wanted or number == chunks):
                     write(held)
                     written += len(held)
-                    held = next(sites, [])
+                    held = next(rest, [])
     return paths
-
-
-def _sites(inspection: vcf.Inspection) -> Iterator[list[bytes]]:
-    """Consecutive records of one CHROM and POS, reduced to what scoring needs."""
-    site: list[bytes] = []
-    place: list[bytes] = []
-    for line in chain.from_iterable(chunk.lines for chunk in all_chunks(inspection)):
-        chrom, pos, _, ref, alt, _ = line.split(b"\t", 5)
-        if site and [chrom, pos] != place:
-            yield site
-            site = []
-        place = [chrom, pos]
-        site.append(b"\t".join((chrom, pos, b".", ref, alt, b".", b".", b".\n")))
-    if site:
-        yield site
 
 
 def gather(

@@ -9,8 +9,10 @@ from ntvep.commands.inputs import CHUNK_RECORDS
 from ntvep.errors import ConfigError, InputError
 from ntvep.evaluate import metrics
 from ntvep.io import vcf
+from ntvep.io.vcf_scores import values_of_groups
+from ntvep.schema import SCORE_COLUMNS
 
-_LLR = "NTVEP_LLR"
+_LLR = SCORE_COLUMNS["llr"]
 
 
 def compare_groups(source: Path, positive: str, negative: str, *, block_bases: int) -> str:
@@ -33,26 +35,18 @@ def compare_groups(source: Path, positive: str, negative: str, *, block_bases: i
     for name, group in (("--positive", positive), ("--negative", negative)):
         if not group.partition("=")[2]:
             raise ConfigError(f"{name} is {group!r}; expected INFO_KEY=value")
-    rows: list[tuple[str, int, bool, float]] = []
     with vcf.opened(source) as inspection:
-        for chunk in vcf.read_chunks(inspection, repeat(CHUNK_RECORDS)):
-            for line in chunk.lines:
-                chrom, pos, info = vcf.place_and_info(line)
-                if positive in info or negative in info:
-                    llrs = next((i for i in info if i.startswith(f"{_LLR}=")), f"{_LLR}=.")
-                    rows.extend(
-                        (chrom, pos, positive in info, -float(value))
-                        for value in llrs.partition("=")[2].split(",")
-                        if value != "."
-                    )
-    schema = {"chrom": pl.String, "pos": pl.Int64, "label": pl.Boolean, "score": pl.Float64}
-    table = pl.DataFrame(rows, schema=schema, orient="row")
+        chunks = vcf.read_chunks(inspection, repeat(CHUNK_RECORDS))
+        parts = [values_of_groups(chunk.lines, _LLR, positive, negative) for chunk in chunks]
+    # Without a record there is no chunk.
+    found = pl.concat([values_of_groups((), _LLR, positive, negative), *parts])
+    table = found.select("chrom", "pos", label="is_first", score=-pl.col("value"))
     label = table["label"].to_numpy()
     if label.all() or not label.any():
         lacking = negative if len(label) and label.all() else positive
         raise InputError(
             f"{source}: no scored allele with {lacking} in INFO; expected a VCF that ntvep score "
-            f"annotated with {_LLR}, with both {positive} and {negative}"
+            f"annotated with {_LLR.vcf}, with both {positive} and {negative}"
         )
     clusters = metrics.clusters(table, block_bases=block_bases)
     data = metrics.ranked(label, table["score"].to_numpy(), clusters)

@@ -220,16 +220,16 @@ def _slurm() -> Iterator[Check]:
 def _model(model: str | None) -> Iterator[Check]:
     if model is None:
         return
+    from ntvep.models.checkpoint import read_checkpoint
     from ntvep.models.hub import licence, locate
-    from ntvep.models.load import read_checkpoint
 
     source = locate(model)
-    checkpoint, _ = read_checkpoint(source.folder)
+    checkpoint = read_checkpoint(source.folder)
     yield Check(
         "model",
         "ok",
-        f"{source.model_id}: {checkpoint.parameters:,} parameters, windows of up to "
-        f"{checkpoint.arch.max_tokens - 1} tokens; licence: {licence(source)}",
+        f"{source.model_id}: {checkpoint.family.title}, {checkpoint.parameters:,} parameters, "
+        f"windows of {checkpoint.description.default_bases:,} bases; licence: {licence(source)}",
     )
     needed = _MEMORY_PER_WEIGHT * 4 * checkpoint.parameters
     if needed > _memory_bytes():

@@ -30,8 +30,9 @@ from ntvep.evaluate.report import MARK, LabelSet, Report, render
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.staging import staged_folder
 from ntvep.io.tables import read_labels, read_scores
+from ntvep.objectives import SCORE_NAMES
 from ntvep.provenance import Provenance
-from ntvep.schema import LABELS, LLR_PERCENTILE, SCORE_NAMES
+from ntvep.schema import LABELS, LLR_PERCENTILE
 
 _log = logging.getLogger("ntvep")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ntvep.errors import ConfigError
 from ntvep.io import download
-from ntvep.io.download import Checksum
+from ntvep.io.transfer import Checksum
 
 
 def fetch(
@@ -44,13 +44,6 @@ def fetch(
         checksum = Checksum("md5", md5.lower())
     elif sha256 is not None:
         checksum = Checksum("sha256", sha256.lower())
-    is_new = download.fetch(
-        url,
-        output,
-        checksum=checksum,
-        release=release,
-        unpack=unpack,
-        force=force,
-        quiet=quiet,
-    )
+    resource = download.Resource(url, checksum, release, unpack)
+    is_new = download.fetch(resource, output, force=force, quiet=quiet)
     return f"{output}: {'fetched' if is_new else 'there already'}"

@@ -6,22 +6,19 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
+from ntvep.commands.options import OnBadRecord
 from ntvep.errors import ConfigError, InputError, ReferenceMismatchError, some
 from ntvep.io import vcf
 from ntvep.io.fasta import FastaReference
 from ntvep.io.tables import read_metadata
-from ntvep.pipeline import resolve
+from ntvep.pipeline import placed
 from ntvep.provenance import Provenance, fingerprint
 from ntvep.schema import Status
-from ntvep.settings import Settings
 
 _log = logging.getLogger("ntvep")
-
-OnBadRecord = Literal["fail", "skip"]
 
 # Records in memory at once: enough to share passes between neighbours.
 CHUNK_RECORDS = 2_000
@@ -96,12 +93,10 @@ def judge_alleles(
                 "--reference the FASTA that the variants were called against"
             )
         return
-    # REF is compared before a window is cut, so any settings do.
-    settings = Settings(views=1)
     statuses: list[str] = []
     for part in parts:
         comparable = part.filter(pl.col("status") == Status.OK)
-        found = resolve(comparable, reference, settings)["status"]
+        found = placed(comparable, reference)["status"]
         unplaced = [Status.CONTIG_NOT_IN_REFERENCE, Status.POSITION_OUT_OF_RANGE]
         statuses += found.filter(~found.is_in(unplaced)).to_list()
         if len(statuses) >= _SAMPLE:

@@ -1,33 +1,35 @@
 """model name -> what it is: ``ntvep model info``, ``check`` and ``fetch``."""
 
 from ntvep.errors import ModelError
-from ntvep.models.hub import fetch, licence, locate
-from ntvep.models.load import read_checkpoint
-from ntvep.windows import K
+from ntvep.models.checkpoint import read_checkpoint
+from ntvep.models.fetch import fetch
+from ntvep.models.hub import licence, locate
 
 
 def model_info(model: str) -> dict[str, str]:
-    """What a checkpoint says of itself, ready to print."""
+    """What a checkpoint is and says of itself, ready to print."""
     source = locate(model)
-    checkpoint, _ = read_checkpoint(source.folder)
-    arch = checkpoint.arch
-    window = arch.max_tokens - 1
-    positions = "learned" if arch.learned_positions else "rotary"
-    block = "SwiGLU" if arch.gated else "GELU"
+    checkpoint = read_checkpoint(source.folder)
+    family, description = checkpoint.family, checkpoint.description
+    tokenizer = description.tokenizer
+    unit = f" ({description.default_bases // tokenizer.stride} tokens)"
     return {
         "model": source.model_id,
+        "family": family.title,
         "folder": str(source.folder),
         "revision": source.revision or "unknown",
-        "layers": f"{arch.layers}, width {arch.dim}, {arch.heads} heads",
-        "feed-forward": f"{block}, width {arch.ffn_dim}, biases: {arch.ffn_bias}",
-        "positions": positions,
-        "token dropout": "yes" if arch.token_dropout else "no",
-        "layer norm eps": f"{arch.layer_norm_eps:g}",
+        "objective": description.objective,
+        "tokenizer": f"{tokenizer.kind}, {len(tokenizer.terms)} ids",
+        "layers": f"{checkpoint.encoder.layers}, width {checkpoint.encoder.dim}",
         "parameters": f"{checkpoint.parameters:,}",
-        "window": f"up to {window} tokens ({window * K:,} bases) and <cls>",
-        "vocabulary": f"{arch.vocab_size} tokens",
+        "default window": f"{description.default_bases:,} bases"
+        + (unit if tokenizer.kind == "kmer" else ""),
+        "trained window": f"up to {description.trained_bases:,} bases",
+        "longest input": f"{description.max_tokens:,} tokens, special ones included",
+        "authors' score": family.authors,
         "weights sha256": checkpoint.weights_sha256,
         "licence": licence(source),
+        "licence as published": family.licence,
     }
 
 
@@ -54,7 +56,7 @@ def model_check(model: str) -> str:
 
 
 def model_fetch(model: str, revision: str | None) -> str:
-    """Put a model in place; see :func:`ntvep.models.hub.fetch`."""
+    """Put a model in place; see :func:`ntvep.models.fetch.fetch`."""
     source = fetch(model, revision)
     return (
         f"{source.model_id} at {source.revision or 'no revision'}: {source.folder}\n"

@@ -2,22 +2,37 @@
 
 import logging
 import re
-import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby, islice
 from pathlib import Path
 
+import polars as pl
+
 from ntvep import dna
-from ntvep.commands.score import Options, score_file
+from ntvep.commands.options import Options
+from ntvep.commands.ready import ready
+from ntvep.commands.score import Input, Output, write_scores
 from ntvep.commands.summary import Summary
+from ntvep.commands.writers import targets
 from ntvep.errors import ConfigError, InputError
+from ntvep.genome import Reference
+from ntvep.io import vcf, vcf_made
 from ntvep.io.fasta import FastaReference, open_reference
+from ntvep.io.staging import refuse_overwriting, staged
+from ntvep.schema import ALLELES, Status
 from ntvep.windows import Span, merged
 
 _log = logging.getLogger("ntvep")
-_REGION = re.compile(r"(?P<contig>[^\s]+):(?P<first>\d[\d,]{0,14})-(?P<last>\d[\d,]{0,14})")
+_REGION = re.compile(
+    r"(?P<contig>[^\s:]+)(?::(?P<first>\d[\d,]{0,14})(?:-(?P<last>\d[\d,]{0,14}))?)?"
+)
 # Bases of a region that are read at once.
 _STEP = 1 << 16
+
+# POS, REF and the ALTs of a record.
+Record = tuple[int, str, tuple[str, ...]]
 
 
 def scan_regions(
@@ -33,14 +48,15 @@ def scan_regions(
     force: bool = False,
     quiet: bool = False,
 ) -> Summary:
-    """Score every SNV of regions, in the order of their places.
+    """Score every SNV of regions, in the order of their places: one record a base, with all ALTs.
 
     Args:
-        regions: ``CONTIG:FIRST-LAST``, 1-based, both ends included.
+        regions: ``CONTIG:FIRST-LAST``, 1-based, both ends included; ``CONTIG:POS`` is one base and
+            ``CONTIG`` all of it.
         reference: FASTA.
         model: as in :func:`ntvep.commands.score.score_file`.
         output: likewise.
-        deletions: also score each deletion of one base.
+        deletions: also score each deletion of one base, in a record of its own.
         table: as in ``score_file``.
         options: how to score.
         command: what the user typed.
@@ -51,24 +67,25 @@ def scan_regions(
         ConfigError: a region has another form.
         InputError: the reference does not have all of a region.
     """
+    started = time.monotonic()
+    where = targets(output, table)
+    for path in where.files:
+        refuse_overwriting(path, (reference,))
     genome = open_reference(reference)
-    parsed = merged(parsed_region(region, genome) for region in regions)
-    with tempfile.TemporaryDirectory(prefix="ntvep-scan-") as folder:
-        made = Path(folder) / "region.vcf"
-        with made.open("w", encoding="utf-8") as file:
-            file.writelines(_vcf(genome, parsed, deletions))
-        return score_file(
-            made,
-            reference,
-            model,
-            output,
-            table=table,
-            # One base changes: any window that holds it will do.
-            options=replace(options, max_allele_bases=1),
-            command=command,
-            force=force,
-            quiet=quiet,
-        )
+    places = merged(parsed_region(region, genome) for region in regions)
+    with staged(where.files, force=force) as staging:
+        # One base changes: any window that holds it will do.
+        made = ready(genome, model, replace(options, max_allele_bases=1))
+        counts = {
+            chrom: sum(_count(genome, chrom, place, deletions) for _, place in some)
+            for chrom, some in groupby(places, key=lambda place: place[0])
+        }
+        inspection = vcf_made.inspection("--region", counts, max(p.stop for _, p in places))
+        given = Input(inspection, lambda sizes: _chunks(genome, places, deletions, sizes))
+        target = Output(where, staging, command)
+        summary = write_scores(made, given, target, started, quiet)
+    summary.log()
+    return summary
 
 
 def parsed_region(region: str, genome: FastaReference) -> tuple[str, Span]:
@@ -77,9 +94,11 @@ def parsed_region(region: str, genome: FastaReference) -> tuple[str, Span]:
     if not match:
         raise ConfigError(f"--region is {region!r}; expected CONTIG:FIRST-LAST, 1-based")
     chrom = match["contig"]
-    first, last = (int(match[end].replace(",", "")) for end in ("first", "last"))
-    wanted = Span(first - 1, last)
     spans = genome.spans(chrom)
+    if match["first"] is None and len(spans) == 1:
+        return chrom, spans[0]
+    first, last = (int((match[e] or match["first"] or "0").replace(",", "")) for e in _ENDS)
+    wanted = Span(first - 1, last)
     if not any(span.start <= wanted.start < wanted.stop <= span.stop for span in spans):
         there = ", ".join(f"{chrom}:{span.start + 1}-{span.stop}" for span in spans)
         raise InputError(
@@ -89,43 +108,60 @@ def parsed_region(region: str, genome: FastaReference) -> tuple[str, Span]:
     return chrom, wanted
 
 
-def _vcf(
-    genome: FastaReference, regions: Sequence[tuple[str, Span]], deletions: bool
-) -> Iterator[str]:
-    """Lines of a VCF with every change of the regions, sorted within each; N has none."""
-    yield "##fileformat=VCFv4.2\n"
-    for chrom in dict.fromkeys(chrom for chrom, _ in regions):
-        yield f"##contig=<ID={chrom}>\n"
-    yield "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
-    for chrom, region in regions:
-        unknown = 0
-        for begin in range(region.start, region.stop, _STEP):
-            part = Span(begin, min(begin + _STEP, region.stop))
-            for pos, ref, alt in _changes(genome, chrom, part, deletions):
-                unknown += ref == "N"
-                if ref != "N":
-                    yield f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n"
-        if unknown:
-            _log.warning("%s: %d bases are N: they have no SNV", chrom, unknown)
+_ENDS = ("first", "last")
 
 
-def _changes(
-    genome: FastaReference, chrom: str, part: Span, deletions: bool
-) -> Iterator[tuple[int, str, str]]:
-    """POS, REF and ALT of each change; REF is N where the base is."""
-    (span,) = (s for s in genome.spans(chrom) if s.start <= part.start and part.stop <= s.stop)
-    around = Span(max(span.start, part.start - 1), min(span.stop, part.stop + 1))
-    letters = "N" * (around.start == part.start) + dna.decode(genome.fetch(chrom, *around)) + "N"
-    for place in range(part.start, part.stop):
-        at = place - part.start
-        before, base, after = letters[at], letters[at + 1], letters[at + 2]
-        # VCF spells a deletion with the base before it, or behind it where there is none before.
-        if deletions and "N" not in before + base:
-            yield place, before + base, before
-        elif deletions and "N" not in base + after:
-            yield place + 1, base + after, after
-        for alt in "ACGT":
-            if base not in ("N", alt):
-                yield place + 1, base, alt
-        if base == "N":
-            yield place + 1, "N", ""
+def _count(genome: Reference, chrom: str, place: Span, deletions: bool) -> int:
+    """Number of records of a region; says how many of its bases are N."""
+    letters = "".join(
+        dna.decode(genome.fetch(chrom, begin, min(begin + _STEP, place.stop)))
+        for begin in range(place.start, place.stop, _STEP)
+    )
+    if unknown := letters.count("N"):
+        _log.warning("%s: %d bases are N: they have no SNV", chrom, unknown)
+    snvs = len(letters) - unknown
+    if not deletions:
+        return snvs
+    return snvs + sum(len(alts) == 1 for _, _, alts in _records(genome, chrom, place, True))
+
+
+def _chunks(
+    genome: Reference, places: Sequence[tuple[str, Span]], deletions: bool, sizes: Iterable[int]
+) -> Iterator[vcf.Chunk]:
+    """ALLELES of the regions in chunks of these numbers of records."""
+    records = (
+        (chrom, *record)
+        for chrom, place in places
+        for record in _records(genome, chrom, place, deletions)
+    )
+    number = 0
+    for size in sizes:
+        rows = []
+        for chrom, pos, ref, alts in islice(records, size):
+            for allele, alt in enumerate(alts, start=1):
+                rows.append((number, allele, chrom, pos, ref, alt, Status.OK))
+            number += 1
+        if not rows:
+            return
+        schema = {column.name: column.dtype for column in ALLELES}
+        yield vcf_made.chunk(pl.DataFrame(rows, schema=schema, orient="row"))
+
+
+def _records(genome: Reference, chrom: str, place: Span, deletions: bool) -> Iterator[Record]:
+    """Every change of a region, in the order of POS; a base that is N has none."""
+    (span,) = (s for s in genome.spans(chrom) if s.start <= place.start and place.stop <= s.stop)
+    for begin in range(place.start, place.stop, _STEP):
+        part = Span(begin, min(begin + _STEP, place.stop))
+        around = Span(max(span.start, part.start - 1), min(span.stop, part.stop + 1))
+        letters = dna.decode(genome.fetch(chrom, *around))
+        letters = "N" * (around.start == part.start) + letters + "N"
+        for p in range(part.start, part.stop):
+            at = p - part.start
+            before, base, behind = letters[at], letters[at + 1], letters[at + 2]
+            # VCF spells a deletion with the base before it, or behind it where there is none.
+            if deletions and "N" not in before + base:
+                yield p, before + base, (before,)
+            elif deletions and "N" not in base + behind:
+                yield p + 1, base + behind, (behind,)
+            if base != "N":
+                yield p + 1, base, tuple(alt for alt in "ACGT" if alt != base)

@@ -1,147 +1,51 @@
-"""VCF -> annotated VCF and Parquet: ``ntvep score`` and ``ntvep.score``."""
+"""VCF -> annotated VCF and Parquet: ``ntvep score``."""
 
-import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
-from itertools import repeat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import polars as pl
-
-from ntvep.commands.inputs import OnBadRecord, judge_assembly, opened_vcf
-from ntvep.commands.pace import Pace
+from ntvep.commands.inputs import judge_assembly, opened_vcf
+from ntvep.commands.options import Options
+from ntvep.commands.ready import Ready, ready, score_chunks
 from ntvep.commands.summary import Summary
-from ntvep.commands.writers import targets, writers
-from ntvep.errors import ConfigError, NumericalFailureError, UnscoredError
+from ntvep.commands.writers import Targets, targets, writers
+from ntvep.errors import NumericalFailureError, UnscoredError
 from ntvep.io import vcf
-from ntvep.io.cache import Identity, ScoreCache, the_identity
-from ntvep.io.fasta import FastaReference, open_reference
-from ntvep.io.staging import refuse_overwriting, staged
-from ntvep.models.loaded import load_scorer
-from ntvep.pipeline import PAIRS_PER_PLAN, Scored, ScoringContext, score_stream
-from ntvep.progress import progress
-from ntvep.provenance import Provenance, fingerprint
+from ntvep.io.fasta import open_reference
+from ntvep.io.staging import Staging, refuse_overwriting, staged
+from ntvep.pipeline import Scored
 from ntvep.schema import Status
-from ntvep.settings import (
-    DEFAULT_MAX_ALLELE_BASES,
-    DEFAULT_MAX_N_FRACTION,
-    DEFAULT_VIEWS,
-    VIEWS,
-    Pool,
-    Settings,
-    parse_scores,
-)
-from ntvep.tokens import ANY_VOCABULARY
-
-_log = logging.getLogger("ntvep")
-
-# The name that stands for no model: only known scores are written.
-NO_MODEL = "none"
-# Records of the first chunks, as long as the speed of the device is not known.
-_FIRST_RECORDS = 64
+from ntvep.settings import parse_scores
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to score. Every field is an option of the command line, of the same name.
+class Input:
+    """Records to score.
 
     Attributes:
-        scores: score names, or ``all``.
-        window_tokens: 6-mers in a window; None takes the model's maximum.
-        views: 1, 2 or 12.
-        layer: of the embeddings: ``last``, or a number from 0.
-        pool: what an embedding averages: ``mean`` or ``mean_cls``.
-        device: auto, cpu, cuda or mps.
-        precision: auto, fp32, tf32, fp16 or bf16.
-        batch_size: passes in a batch; None finds one.
-        deterministic: on a GPU too, no bit of a score depends on what else is scored.
-        threads: CPU threads of the model; None leaves torch's choice.
-        max_allele_bases: the most bases that may go or come.
-        max_n_fraction: the largest share of N in a scored window.
-        on_bad_record: ``fail``, or ``skip`` to leave such lines out and list them.
-        ref_mismatch_limit: the share of REF disagreements that stops the run; 1 never stops it.
-        refuse_annotated: stop if the input already has NTVEP annotations.
-        cache: folder of known scores: read, and given those that are new.
-        fingerprint: which of the cache's scores to read with the model ``none``.
+        inspection: what is known of all of them.
+        read: gives chunks of these numbers of records.
     """
 
-    scores: str | Sequence[str] = "all"
-    window_tokens: int | None = None
-    views: int = DEFAULT_VIEWS
-    layer: str | int = "last"
-    pool: Pool = "mean"
-    device: str = "auto"
-    precision: str = "auto"
-    batch_size: int | None = None
-    deterministic: bool = False
-    threads: int | None = None
-    max_allele_bases: int = DEFAULT_MAX_ALLELE_BASES
-    max_n_fraction: float = DEFAULT_MAX_N_FRACTION
-    on_bad_record: OnBadRecord = "fail"
-    ref_mismatch_limit: float = 0.1
-    refuse_annotated: bool = False
-    cache: Path | None = None
-    fingerprint: str | None = None
-
-
-def parse_batch_size(text: str) -> int | None:
-    """``auto`` (None) or a number.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    if text == "auto":
-        return None
-    if not text.isdecimal():
-        raise ConfigError(f"--batch-size is {text!r}; expected auto, or 1 or more")
-    return int(text)
+    inspection: vcf.Inspection
+    read: Callable[[Iterable[int]], Iterator[vcf.Chunk]]
 
 
 @dataclass(frozen=True)
-class _Run:
-    """An input, a reference and a model that fit together, and what outputs say of them."""
+class Output:
+    """Where SCORES go.
 
-    inspection: vcf.Inspection
-    reference: FastaReference
-    setup: ScoringContext
-    provenance: Provenance
-
-    @property
-    def settings(self) -> Settings:
-        return self.provenance.settings
-
-
-def score(
-    vcf: str | Path, reference: str | Path, model: str, *, quiet: bool = True, **options: Any
-) -> pl.DataFrame:
-    """Score the variants of a VCF: the way in for Python.
-
-    Args:
-        vcf: a VCF (plain, gzip, bgzip) or BCF.
-        reference: a FASTA of the same assembly.
-        model: a checkpoint folder, a hub id that has been fetched, ``demo``, or ``none``.
-        quiet: show no progress.
-        **options: fields of :class:`Options`.
-
-    Returns:
-        SCORES: a row for each ALT allele, in the order of the records, with its scores or the
-        status that says why it has none. :mod:`ntvep.schema` gives columns and units.
-
-    Raises:
-        NtvepError: its text says what was found, where, what was expected and what to do.
+    Attributes:
+        where: the files.
+        staging: holds their places until all is well.
+        command: what the user typed, for the provenance.
     """
-    asked = Options(**options)
-    if asked.cache is not None:
-        asked = replace(asked, cache=Path(asked.cache))
-    with _prepared(Path(vcf), Path(reference), model, asked, "ntvep.score") as run:
-        empty = {column.name: column.dtype for column in run.settings.columns}
-        parts = [pl.DataFrame(schema=empty)]
-        _score_chunks(run, lambda _, scored: parts.append(scored.scores), quiet)
-        return pl.concat(parts)
+
+    where: Targets
+    staging: Staging
+    command: str
 
 
 def score_file(
@@ -179,26 +83,18 @@ def score_file(
     where = targets(output, table)
     for path in where.files:
         refuse_overwriting(path, (source, reference))
+    parse_scores(options.scores)
+    genome = open_reference(reference)
     with (
         staged(where.files, force=force) as staging,
-        _prepared(source, reference, model, options, command) as run,
+        opened_vcf(source, options.on_bad_record, options.refuse_annotated) as inspection,
     ):
-        summary = Summary(
-            records=run.inspection.records,
-            fingerprint=run.provenance.fingerprint,
-            bad_records=[asdict(bad) for bad in run.inspection.bad],
-            contig_aliases=run.reference.aliases,
+        judge_assembly(inspection, genome, options.ref_mismatch_limit)
+        made = ready(genome, model, options)
+        read = partial(vcf.read_chunks, inspection)
+        summary = write_scores(
+            made, Input(inspection, read), Output(where, staging, command), started, quiet
         )
-        lengths = run.reference.lengths(run.inspection.contigs)
-        opened = writers(where, staging, run.inspection, run.provenance, lengths, summary)
-        with opened as write:
-
-            def use(chunk: vcf.Chunk, scored: Scored) -> None:
-                summary.count(scored.scores["status"], scored.passes, scored.known)
-                write(chunk.lines, scored.scores)
-
-            _score_chunks(run, use, quiet)
-            summary.seconds = round(time.monotonic() - started, 3)
     summary.log()
     _judge(summary, output, strict)
     return summary
@@ -219,123 +115,31 @@ def _judge(summary: Summary, output: Path, strict: bool) -> None:
         )
 
 
-@contextmanager
-def _prepared(
-    source: Path, reference: Path, model: str, options: Options, command: str
-) -> Iterator[_Run]:
-    """Judge all that can be judged before a model is loaded; then load it."""
-    parse_scores(options.scores)
-    genome = open_reference(reference)
-    with opened_vcf(source, options.on_bad_record, options.refuse_annotated) as inspection:
-        judge_assembly(inspection, genome, options.ref_mismatch_limit)
-        setup, identity = (
-            _known_only(genome, options)
-            if model == NO_MODEL
-            else _with_model(genome, model, options)
-        )
-        provenance = Provenance(
-            version=version("ntvep"),
-            command=command,
-            model=identity.model,
-            settings=setup.settings,
-            reference=reference.name,
-            contigs=genome.md5(inspection.contigs),
-            fingerprint=identity.fingerprint,
-        )
-        yield _Run(inspection, genome, setup, provenance)
+def write_scores(made: Ready, given: Input, output: Output, started: float, quiet: bool) -> Summary:
+    """Score records and write them: what every command does that scores into a file.
 
-
-def _with_model(
-    genome: FastaReference, model: str, options: Options
-) -> tuple[ScoringContext, Identity]:
-    """A model, and the cache if one is asked for.
-
-    Raises:
-        ConfigError: options that do not go together.
+    Args:
+        made: what scores.
+        given: the records.
+        output: where they go.
+        started: when the run began, for its seconds.
+        quiet: no progress bar.
     """
-    if options.deterministic and options.cache:
-        raise ConfigError(
-            "--deterministic with --cache: what a cache holds may have been scored in any company; "
-            "leave one of them out"
-        )
-    scorer = load_scorer(
-        model,
-        layer=options.layer,
-        pool_cls=options.pool == "mean_cls",
-        device=options.device,
-        precision=options.precision,
-        batch_size=options.batch_size,
-        deterministic=options.deterministic,
-        threads=options.threads,
+    inspection, genome = given.inspection, made.genome
+    provenance = made.provenance(output.command, inspection.contigs)
+    summary = Summary(
+        records=inspection.records,
+        fingerprint=provenance.fingerprint,
+        bad_records=[asdict(bad) for bad in inspection.bad],
+        contig_aliases=genome.aliases,
     )
-    _log.info(
-        "model %s on %s, %s; licence: %s. Scores are for research, not for diagnosis",
-        scorer.identity.model_id,
-        scorer.identity.device,
-        scorer.identity.precision,
-        scorer.licence,
-    )
-    whole_window = scorer.max_tokens - 1
-    settings = Settings(
-        scores=parse_scores(options.scores),
-        window_tokens=whole_window if options.window_tokens is None else options.window_tokens,
-        max_tokens=scorer.max_tokens,
-        views=options.views,
-        layer=scorer.layer,
-        pool=options.pool,
-        max_allele_bases=options.max_allele_bases,
-        max_n_fraction=options.max_n_fraction,
-    )
-    identity = Identity(fingerprint(scorer.identity, settings), scorer.identity, settings)
-    known = ScoreCache(options.cache, identity) if options.cache else None
-    return ScoringContext(genome, scorer.model, scorer.vocabulary, settings, known), identity
+    lengths = genome.lengths(inspection.contigs)
+    with writers(output.where, output.staging, inspection, provenance, lengths, summary) as write:
 
+        def use(chunk: vcf.Chunk, scored: Scored) -> None:
+            summary.count(scored.scores["status"], scored.passes, scored.known)
+            write(chunk.lines, scored.scores)
 
-def _known_only(genome: FastaReference, options: Options) -> tuple[ScoringContext, Identity]:
-    """``--model none``: windows, views, layer and pool are those of the cache.
-
-    Raises:
-        ConfigError: there is no cache, or it holds several fingerprints and none was chosen.
-    """
-    if options.cache is None:
-        raise ConfigError(f"--model {NO_MODEL} reads known scores: add --cache DIR")
-    found = the_identity(options.cache, options.fingerprint)
-    settings = replace(
-        found.settings,
-        scores=found.settings.scores if options.scores == "all" else parse_scores(options.scores),
-        max_allele_bases=options.max_allele_bases,
-        max_n_fraction=options.max_n_fraction,
-    )
-    _log.info(
-        "no model: scores of %s, fingerprint %s, from %s. Scores are for research, not for "
-        "diagnosis",
-        found.model.model_id,
-        found.fingerprint,
-        options.cache,
-    )
-    identity = replace(found, settings=settings)
-    known = ScoreCache(options.cache, identity)
-    return ScoringContext(genome, None, ANY_VOCABULARY, settings, known), identity
-
-
-def _score_chunks(run: _Run, use: Callable[[vcf.Chunk, Scored], None], quiet: bool) -> None:
-    """Score chunk by chunk: memory does not grow with the number of records."""
-    full = max(1, PAIRS_PER_PLAN // len(VIEWS[run.settings.views]))
-    # What a cache has not been given is lost when a run is killed, so plans must not take long.
-    # Without a cache all is lost, and the largest plans share the most passes.
-    pace = Pace(full, _FIRST_RECORDS) if run.setup.known and run.setup.model else None
-    sizes = pace.sizes() if pace else repeat(full)
-    chunks = ((chunk, chunk.alleles) for chunk in vcf.read_chunks(run.inspection, sizes))
-
-    def use_and_measure(chunk: vcf.Chunk, scored: Scored) -> None:
-        use(chunk, scored)
-        if pace:
-            pace.done(len(chunk.lines))
-
-    with progress("records", run.inspection.records, quiet=quiet) as advance:
-        score_stream(
-            chunks,
-            run.setup,
-            use_and_measure,
-            lambda chunk, share: advance(share * len(chunk.lines)),
-        )
+        score_chunks(given.read, inspection.records, made, use, quiet)
+        summary.seconds = round(time.monotonic() - started, 3)
+    return summary

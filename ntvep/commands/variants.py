@@ -1,4 +1,4 @@
-"""VCF -> ALLELES with statuses: ``ntvep variants``, the dry run without a model."""
+"""VCF -> ALLELES with statuses: ``ntvep variants``, the dry run, which reads no weights."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -7,15 +7,20 @@ from pathlib import Path
 
 import polars as pl
 
-from ntvep.commands.inputs import OnBadRecord, all_chunks, judge_assembly, opened_vcf
+from ntvep.commands.inputs import all_chunks, judge_assembly, opened_vcf
+from ntvep.commands.options import Options
+from ntvep.commands.ready import settings_for
 from ntvep.commands.summary import Summary
 from ntvep.errors import ConfigError
-from ntvep.io.fasta import open_reference
+from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.staging import STANDARD_STREAM, refuse_overwriting, staged
 from ntvep.io.tables import table_writer
-from ntvep.pipeline import resolve
+from ntvep.models.loaded import described
+from ntvep.pipeline import ScoringContext, placed, resolve
 from ntvep.schema import ALLELES
-from ntvep.settings import Settings
+
+# Statuses of some alleles, and how many forward passes those that are ok need.
+Judge = Callable[[pl.DataFrame], tuple[pl.DataFrame, int]]
 
 
 def list_variants(
@@ -23,9 +28,8 @@ def list_variants(
     reference: Path,
     output: Path,
     *,
-    settings: Settings,
-    on_bad_record: OnBadRecord = "fail",
-    ref_mismatch_limit: float = 0.1,
+    model: str | None = None,
+    options: Options,
     force: bool = False,
 ) -> Summary:
     """Write every ALT allele of a VCF with the status that ``score`` would give it.
@@ -34,28 +38,40 @@ def list_variants(
         source: VCF or BCF; ``-`` for standard input.
         reference: FASTA of the same assembly.
         output: .tsv or .parquet; ``-`` for TSV on standard output.
-        settings: windows, views and limits.
-        on_bad_record: stop at a line that is no record, or leave such lines out.
-        ref_mismatch_limit: the share of REF disagreements that stops.
+        model: whose config.json and tokenizer say where windows lie. Without one, only what does
+            not depend on a model is judged.
+        options: as for scoring.
         force: replace an output that exists.
+
+    Returns:
+        Counts; ``passes`` are those that scoring would run, if no score is known.
     """
     refuse_overwriting(output, (source, reference))
     files = [] if output == STANDARD_STREAM else [output]
     genome = open_reference(reference)
+    judge = _judge(genome, model, options)
     with (
         staged(files, force=force) as staging,
-        opened_vcf(source, on_bad_record) as inspection,
+        opened_vcf(source, options.on_bad_record) as inspection,
     ):
-        judge_assembly(inspection, genome, ref_mismatch_limit)
+        judge_assembly(inspection, genome, options.ref_mismatch_limit)
         summary = Summary(records=inspection.records, contig_aliases=genome.aliases)
         path = output if output == STANDARD_STREAM else staging.path(output)
         with _writer(path, summary) as write:
             for chunk in all_chunks(inspection):
-                resolved = resolve(chunk.alleles, genome, settings)
-                summary.count(resolved["status"])
+                resolved, passes = judge(chunk.alleles)
+                summary.count(resolved["status"], passes)
                 write(resolved)
     summary.log(ok="scorable")
     return summary
+
+
+def _judge(genome: FastaReference, model: str | None, options: Options) -> Judge:
+    if model is None:
+        return lambda alleles: (placed(alleles, genome, options.max_allele_bases), 0)
+    _, description = described(model)
+    context = ScoringContext(genome, None, description, settings_for(description, options))
+    return lambda alleles: resolve(alleles, context)
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from ntvep.errors import ConfigError, InputError, ModelError, VerificationError,
 from ntvep.io import tables, vcf
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.vcf import text_status
-from ntvep.models.loaded import load_scorer
+from ntvep.io.vcf_scores import provenance_in, scores_in
+from ntvep.models.loaded import load_model
 from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.provenance import Provenance
-from ntvep.schema import ALLELES, FRAMESHIFTED, STATUS_DTYPE, STATUS_VCF, Column, Status
+from ntvep.schema import ALLELES, STATUS_DTYPE
 
 _log = logging.getLogger("ntvep")
 # As many disagreements are shown.
@@ -80,13 +81,7 @@ def verify(
     )
     made = provenance.model
     settings = provenance.settings
-    scorer = load_scorer(
-        model,
-        layer="last" if settings.layer is None else settings.layer,
-        pool_cls=settings.pool == "mean_cls",
-        device=device,
-        precision=precision or made.precision,
-    )
+    scorer = load_model(model, device=device, precision=precision or made.precision)
     if scorer.identity.weights_sha256 != made.weights_sha256:
         raise ModelError(
             f"{source}: was made with {made.model_id}, weights {made.weights_sha256[:12]}; "
@@ -102,7 +97,7 @@ def verify(
         )
     genome = open_reference(reference)
     _compare_contigs(genome, provenance, source)
-    setup = ScoringContext(genome, scorer.model, scorer.vocabulary, settings)
+    setup = ScoringContext(genome, scorer.model, scorer.description, settings)
     alleles = stored.select([column.name for column in ALLELES])
     readable = pl.Series("status", map(text_status, stored["ref"], stored["alt"]), STATUS_DTYPE)
     fresh = score_alleles(alleles.with_columns(readable), setup).scores
@@ -178,47 +173,19 @@ def _of_table(source: Path, sample: int, seed: int) -> tuple[pl.DataFrame, Prove
 def _of_vcf(source: Path, sample: int, seed: int) -> tuple[pl.DataFrame, Provenance]:
     """The alleles of a sample of the records of an annotated VCF, in their order."""
     with vcf.opened(source) as inspection:
-        header = [line.decode("utf-8", "replace") for line in inspection.header]
-        provenance = Provenance.from_vcf_header(header, inspection.name)
-        columns = provenance.settings.columns
+        provenance = provenance_in(inspection)
+        columns = provenance.columns
         chosen, first, parts = _choice(inspection.records, sample, seed), 0, []
         for chunk in vcf.read_chunks(inspection, repeat(CHUNK_RECORDS)):
             behind = first + len(chunk.lines)
             here = chosen[(chosen >= first) & (chosen < behind)]
             rows = chunk.alleles.filter(pl.col("record").is_in(here.tolist()))
             lines = [chunk.lines[number - first] for number in here]
-            parts.append(_with_info(rows, lines, columns, inspection.name))
+            parts.append(scores_in(rows, lines, columns, inspection.name))
             first = behind
     if not parts:
         raise InputError(f"{source}: has no record; there is nothing to verify")
     return pl.concat(parts), provenance
-
-
-def _with_info(
-    alleles: pl.DataFrame, lines: Sequence[bytes], columns: Sequence[Column], name: str
-) -> pl.DataFrame:
-    """Alleles with what INFO of their records says of them."""
-    counts = alleles.group_by("record", maintain_order=True).len()["len"].to_list()
-    values: dict[str, list[str | None]] = {c.name: [] for c in columns if c.vcf}
-    statuses: list[str] = []
-    for line, count in zip(lines, counts, strict=True):
-        chrom, pos, entries = vcf.place_and_info(line)
-        info = dict(entry.partition("=")[::2] for entry in entries)
-        given = info.get(STATUS_VCF, "").split(",")
-        if len(given) != count or not {*given} <= {*Status}:
-            raise InputError(
-                f"{name}: a sampled record at {chrom}:{pos} has no {STATUS_VCF} for each ALT; it "
-                "was added, or changed, after scoring. Score the file again"
-            )
-        statuses += given
-        for column in columns:
-            if column.vcf:
-                given = info.get(column.vcf, ",".join("." * count)).split(",")
-                values[column.name] += [None if value == "." else value for value in given]
-    read = pl.DataFrame(values, schema=dict.fromkeys(values, pl.String()))
-    scores = read.select(pl.col(n).cast(pl.Float64) for n in values if n != FRAMESHIFTED.name)
-    status = pl.Series("status", statuses, STATUS_DTYPE)
-    return pl.concat((alleles.with_columns(status), scores), how="horizontal")
 
 
 def _choice(total: int, sample: int, seed: int) -> Int64[np.ndarray, "chosen"]:

@@ -79,7 +79,7 @@ def writers(
         lengths: of contigs that the input's header lacks.
         summary: of the run, complete when the context ends.
     """
-    columns = provenance.settings.columns
+    columns = provenance.columns
     annotated = columns[len(ALLELES) :]
     with ExitStack() as stack:
         write_lines, write_table = None, None

@@ -17,7 +17,8 @@ from ntvep.evaluate.calibration import calibrate
 from ntvep.evaluate.consequences import SEVERITY
 from ntvep.evaluate.directions import direction
 from ntvep.evaluate.metrics import Clusters, Discrimination, Interval, Ranked
-from ntvep.schema import LLR_PERCENTILE, SCORE_NAMES, Status
+from ntvep.objectives import SCORE_NAMES
+from ntvep.schema import LLR_PERCENTILE, Status
 
 Kind = Literal["score", "baseline", "feature"]
 

@@ -13,8 +13,8 @@ import polars as pl
 from jaxtyping import Bool, Float, Shaped, UInt8
 
 from ntvep import dna, windows
-from ntvep.alleles import Reference
 from ntvep.dna import Dna
+from ntvep.genome import Reference
 from ntvep.schema import LLR_PERCENTILE, LLR_TAIL, Status
 from ntvep.windows import Span
 

@@ -11,8 +11,8 @@ import polars as pl
 from jaxtyping import Bool, Float, Int, UInt8
 
 from ntvep import dna, windows
-from ntvep.alleles import Reference
 from ntvep.evaluate.consequences import SEVERITY
+from ntvep.genome import Reference
 
 _ALLELE = ("pos", "ref", "alt")
 TYPES = ("SNV", "MNV", "insertion", "deletion")

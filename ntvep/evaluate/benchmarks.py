@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from ntvep.alleles import Reference
 from ntvep.evaluate.joining import ref_agrees
 from ntvep.evaluate.labels import most_severe_of
 from ntvep.evaluate.matching import MATCH_GROUP
+from ntvep.genome import Reference
 from ntvep.schema import LABELS, check_labels
 
 # VEP-eval's groups and Findlay's consequences -> Sequence Ontology terms; "splice" is both sites.

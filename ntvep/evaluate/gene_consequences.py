@@ -12,10 +12,9 @@ import polars as pl
 from jaxtyping import Bool, Int, Int64, UInt8
 
 from ntvep import dna, windows
-from ntvep.alleles import Reference
-from ntvep.contigs import canonical
 from ntvep.evaluate.consequences import SEVERITY
 from ntvep.evaluate.joining import canonical_contigs
+from ntvep.genome import Reference, canonical
 
 # Bases up- and downstream of a transcript that Ensembl still names after it.
 _NEAR = 5_000

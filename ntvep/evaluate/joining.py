@@ -14,9 +14,8 @@ import numpy as np
 import polars as pl
 
 from ntvep import dna, windows
-from ntvep.alleles import Reference
-from ntvep.contigs import canonical
 from ntvep.errors import ReferenceMismatchError
+from ntvep.genome import Reference, canonical
 from ntvep.schema import LABELS, Status
 from ntvep.windows import Edit
 
@@ -219,7 +218,7 @@ def _upper(side: str) -> pl.Expr:
 
 
 def canonical_contigs(chrom: pl.Series) -> pl.Series:
-    """Contig names in one spelling; see :func:`ntvep.contigs.canonical`."""
+    """Contig names in one spelling; see :func:`ntvep.genome.canonical`."""
     spelled = chrom.unique().to_list()
     names = [canonical(name) for name in spelled]
     return chrom.replace_strict(spelled, names, return_dtype=pl.String)

@@ -19,11 +19,11 @@ import polars as pl
 import vl_convert
 from jinja2 import Environment, StrictUndefined
 
-from ntvep.contigs import canonical
 from ntvep.evaluate.analysis import Analysis, Score
 from ntvep.evaluate.figures import DARK, LIGHT, Figure, figures, themed
 from ntvep.evaluate.metrics import in_words
 from ntvep.evaluate.published import PUBLISHED
+from ntvep.genome import canonical
 from ntvep.provenance import Provenance
 
 MARK = "ntvep-report.json"

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 import pysam
 
-from ntvep.contigs import canonical
 from ntvep.errors import InputError, some
+from ntvep.genome import canonical
 from ntvep.io import foreign_tables
 from ntvep.io.open_vcf import quiet_htslib
 from ntvep.io.vcf_info import alleles_with_info

@@ -7,8 +7,8 @@ import numpy as np
 import pybigtools
 from jaxtyping import Float64, Int64
 
-from ntvep.contigs import canonical
 from ntvep.errors import InputError
+from ntvep.genome import canonical
 
 # Places that are so near are read together, and no stretch is longer than this.
 _GAP, _LONGEST = 1_000, 1_000_000

@@ -47,18 +47,15 @@ class Identity:
 
     def to_json(self) -> str:
         """For a shard's metadata."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(asdict(self) | {"settings": self.settings.to_dict()}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "Identity":
         """Read what :meth:`to_json` wrote."""
         content = json.loads(text)
         settings = content["settings"]
-        return cls(
-            content["fingerprint"],
-            ModelIdentity(**content["model"]),
-            Settings(scores=tuple(settings.pop("scores")), **settings),
-        )
+        model = ModelIdentity.from_dict(content["model"], settings.get("max_tokens"))
+        return cls(content["fingerprint"], model, Settings.from_dict(settings))
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import pysam
 
 from ntvep import dna
 from ntvep.cache_dir import cache_dir
-from ntvep.contigs import canonical
 from ntvep.dna import Dna
 from ntvep.errors import InputError
+from ntvep.genome import canonical
 from ntvep.io.fasta_index import check_index
 from ntvep.io.open_vcf import is_bgzip, quiet_htslib
 from ntvep.windows import Span

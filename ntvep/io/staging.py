@@ -1,8 +1,5 @@
 """finished files -> their final names: nothing half-written is ever seen under one."""
 
-import errno
-import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ntvep.errors import OutputError
+from ntvep.files import is_full, is_refused, locked, place, sync
 
 # Stands for standard input where a file is read, for standard output where one is written.
 STANDARD_STREAM = Path("-")
 INDEXES = (".tbi", ".csi")
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOCK = "lock"
 
 
@@ -53,8 +50,7 @@ def staged(finals: Sequence[Path], *, force: bool = False) -> Iterator[Staging]:
                 final.with_name(final.name + suffix).unlink(missing_ok=True)
             # Indexes have longer names and go first: no data without its index.
             for path in sorted(_contents(folder), key=lambda path: -len(path.name)):
-                _sync(path)
-                path.replace(final.parent / path.name)
+                place(path, final.parent / path.name)
 
 
 @contextmanager
@@ -65,13 +61,7 @@ def _hidden_folder(final: Path) -> Iterator[Path]:
         OutputError: a run that is alive is writing this output.
     """
     with ExitStack() as stack:
-        try:
-            folder = _locked_folder(final, stack)
-        except BlockingIOError as error:
-            raise OutputError(
-                f"{final}: another run of ntvep is writing it; wait until that has ended, or give "
-                "another output name"
-            ) from error
+        folder = _locked_folder(final, stack)
         stack.callback(_remove, folder)
         _clear(folder)
         yield folder
@@ -80,24 +70,21 @@ def _hidden_folder(final: Path) -> Iterator[Path]:
 def _locked_folder(final: Path, stack: ExitStack) -> Path:
     """A folder whose lock this process holds: it is gone with the process, however that ends."""
     folder = final.with_name(f".ntvep-{final.name}")
+    busy = OutputError(
+        f"{final}: another run of ntvep is writing it; wait until that has ended, or give "
+        "another output name"
+    )
     while True:
         folder.mkdir(exist_ok=True)
         try:
-            lock = (folder / _LOCK).open("a")
+            held = stack.enter_context(locked(folder / _LOCK, busy))
         except FileNotFoundError:
             continue  # another run has just ended, and removed its folder
-        stack.callback(lock.close)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise
-        except OSError:
-            # A file system without locks: a folder of this run's own, which nobody clears.
-            _remove(folder)
-            return Path(tempfile.mkdtemp(prefix=".ntvep-", dir=final.parent))
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat()):
-                return folder
+        if held:
+            return folder
+        # A file system without locks: a folder of this run's own, which nobody clears.
+        _remove(folder)
+        return Path(tempfile.mkdtemp(prefix=".ntvep-", dir=final.parent))
 
 
 def _contents(folder: Path) -> list[Path]:
@@ -147,9 +134,8 @@ def staged_folder(final: Path, mark: str, *, force: bool = False) -> Iterator[Pa
         with as_output_error([final]):
             made.mkdir()
             yield made
-            for path in made.rglob("*"):
-                if path.is_file():
-                    _sync(path)
+            # Before the one that it replaces goes: that takes no time then.
+            sync(made)
             if final.exists():
                 final.replace(replaced)
             made.replace(final)
@@ -183,18 +169,13 @@ def as_output_error(finals: Sequence[Path]) -> Iterator[None]:
         yield
     except OSError as error:
         where = ", ".join(map(str, finals)) or "standard output"
-        if error.errno in _FULL:
+        if is_full(error):
             raise OutputError(
                 f"{where}: the disk is full ({error.strerror}); nothing was left there. Free "
                 "space, or write elsewhere"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if is_refused(error):
             raise OutputError(
                 f"{where}: cannot be written ({error.strerror}); write to a folder of your own"
             ) from error
         raise
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as handle:
-        os.fsync(handle.fileno())

@@ -2,13 +2,14 @@
 
 import errno
 import os
+import re
 import shutil
 import struct
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -20,13 +21,16 @@ from pysam.utils import SamtoolsError
 from ntvep.errors import ConfigError, OutputError
 from ntvep.io.open_vcf import BGZF_EOF, quiet_htslib
 from ntvep.io.staging import INDEXES, STANDARD_STREAM
-from ntvep.io.vcf import OURS, Inspection
+from ntvep.io.vcf import Inspection
+from ntvep.io.vcf_header import OURS, declared
 from ntvep.schema import STATUS_VCF, Column, Status
 
 # Bytes of text in a bgzip block, as htslib cuts them: even incompressible text then fits in 64 KiB.
 _BGZIP_TEXT = 0xFF00
 # With fewer bytes free than this, a write that htslib could not do failed for lack of room.
 _FULL_DISK = 1 << 20
+_SILENT = "it does not say why"
+_HTSLIB_ERROR = re.compile(r"\[E::\w+\] (.*)")
 
 
 def output_header(
@@ -60,12 +64,12 @@ def output_header(
         kind = "Integer" if column.dtype == pl.Boolean else "Float"
         unit = f" [{column.unit}]" if column.unit else ""
         infos.append((column.vcf, kind, f"{column.name}{unit}: {column.meaning}; {how}"))
-    declared = [
+    described = [
         f'##INFO=<ID={key},Number=A,Type={kind},Description="{text}">'.encode()
         for key, kind, text in infos
     ]
     end = inspection.newline
-    own = [line + end for line in (*added, *declared, *(line.encode() for line in provenance))]
+    own = [line + end for line in (*added, *described, *(line.encode() for line in provenance))]
     return [*(line + end for line in first), *kept[:-1], *own, kept[-1]]
 
 
@@ -125,6 +129,7 @@ def _with_info(line: bytes, ours: bytes) -> bytes:
     rest = line[before + len(info) :]
     if b"NTVEP_" in info:
         info = b";".join(part for part in info.split(b";") if not part.startswith(b"NTVEP_"))
+    info = info.rstrip(b";")
     joined = ours if info in (b"", b".") else info + b";" + ours
     return line[:before] + joined + rest
 
@@ -170,7 +175,7 @@ def vcf_writer(
             text_path = Path(folder) / "annotated.vcf"
             with vcf_writer(text_path, inspection, header) as write:
                 yield write
-            _encode_bcf(text_path, path, inspection.is_sorted)
+            _encode_bcf(text_path, path, inspection.is_sorted, header)
     else:
         raise ConfigError(f"{path.name}: expected an output named .vcf, .vcf.gz or .bcf, or -")
 
@@ -231,19 +236,52 @@ def _index(path: Path, preset: Literal["vcf", "bcf"], csi: bool) -> None:
     ) from failure
 
 
-def _encode_bcf(text: Path, path: Path, index: bool) -> None:
-    # Not with pysam's VariantFile.write: it takes INFO/END out of records, and puts it into others.
-    with quiet_htslib():
-        try:
-            pysam.bcftools.view(
-                "--no-version", "-Ob", "-o", str(path), str(text), catch_stdout=False
-            )
-        except SamtoolsError as error:
-            if shutil.disk_usage(path.parent).free < _FULL_DISK:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-            raise OutputError(
-                f"{path.name}: htslib cannot write these records as BCF; write .vcf.gz, which "
-                "keeps every byte"
-            ) from error
+def _encode_bcf(text: Path, path: Path, index: bool, header: Sequence[bytes]) -> None:
+    try:
+        with quiet_htslib():
+            _bcftools_view(text, path)
+    except SamtoolsError as error:
+        if shutil.disk_usage(path.parent).free < _FULL_DISK:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        reason = _without_values(_complaint(text), declared(header))
+        raise OutputError(
+            f"{path.name}: htslib cannot write these records as BCF ({reason}); write .vcf.gz, "
+            "which keeps every byte"
+        ) from error
     if index:
         _index(path, "bcf", csi=True)
+
+
+def _bcftools_view(text: Path, path: Path) -> None:
+    # Not with pysam's VariantFile.write: it takes INFO/END out of records, and puts it into others.
+    pysam.bcftools.view("--no-version", "-Ob", "-o", str(path), str(text), catch_stdout=False)
+
+
+def _complaint(text: Path) -> str:
+    """What htslib says of records that it has failed to write once, and where.
+
+    It tells standard error alone, so that of the whole process is taken aside for a second failure.
+    """
+    try:
+        ours = os.dup(2)
+    except OSError:
+        return _SILENT  # the process has no standard error
+    with tempfile.TemporaryFile() as said, ExitStack() as stack:
+        stack.callback(pysam.set_verbosity, pysam.set_verbosity(1))
+        stack.callback(os.close, ours)
+        stack.callback(os.dup2, ours, 2)
+        os.dup2(said.fileno(), 2)
+        with suppress(SamtoolsError):
+            _bcftools_view(text, Path(os.devnull))
+        said.seek(0)
+        lines = said.read().decode("utf-8", "replace").splitlines()
+    errors = [match[1] for line in lines if (match := _HTSLIB_ERROR.match(line))]
+    return errors[0] if errors else _SILENT
+
+
+def _without_values(reason: str, ids: Mapping[bytes, Collection[bytes]]) -> str:
+    """Words of htslib without what they quote, unless it is an id of the header."""
+    known = {name.decode("utf-8", "replace") for names in ids.values() for name in names} | {"."}
+    return re.sub(
+        r"(?<!\w)'([^']*)' ?", lambda quoted: quoted[0] if quoted[1] in known else "", reason
+    )

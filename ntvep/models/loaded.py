@@ -1,18 +1,19 @@
-"""model name -> a model on a device, its vocabulary and its identity: all that scoring needs."""
+"""model name -> a model on a device, its description and identity: all that scoring needs."""
 
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
-from ntvep import tokens
+from ntvep.description import Description
 from ntvep.errors import ConfigError
+from ntvep.models.checkpoint import describe, read_checkpoint
 from ntvep.models.device import PRECISIONS, be_deterministic, resolve_device, resolve_precision
 from ntvep.models.engine import Engine
+from ntvep.models.family import Family
 from ntvep.models.hub import licence, locate
-from ntvep.models.load import read_checkpoint
 from ntvep.passes import LanguageModel
-from ntvep.provenance import ModelIdentity, vocabulary_sha256
-from ntvep.tokens import Vocabulary
+from ntvep.provenance import ModelIdentity
 
 
 @dataclass(frozen=True)
@@ -21,45 +22,29 @@ class LoadedModel:
 
     Attributes:
         model: what answers.
-        vocabulary: its tokens.
+        description: what it says of itself.
         identity: which model it is.
-        max_tokens: the longest input, ``<cls>`` included.
-        layer: of the embeddings; None for the last.
         licence: of the weights.
     """
 
     model: LanguageModel
-    vocabulary: Vocabulary
+    description: Description
     identity: ModelIdentity
-    max_tokens: int
-    layer: int | None
     licence: str
 
 
-def parse_layer(layer: str | int, layers: int) -> int | None:
-    """``last`` or a number from 0 (input embeddings) to the number of layers; None is the last.
+def described(model: str) -> tuple[Family, Description]:
+    """What a model says of itself by its config.json and tokenizer alone; no weights are read.
 
     Raises:
-        ConfigError: the model has no such layer.
+        ModelError: it is not there, or ntvep has no such family.
     """
-    if layer == "last":
-        return None
-    try:
-        number = int(layer)
-    except ValueError:
-        number = -1
-    if not 0 <= number <= layers:
-        raise ConfigError(
-            f"--layer is {layer!r}; this model has layers 0 (input embeddings) to {layers} (last)"
-        )
-    return None if number == layers else number
+    return describe(locate(model).folder)
 
 
-def load_scorer(
+def load_model(
     model: str,
     *,
-    layer: str | int = "last",
-    pool_cls: bool = False,
     device: str = "auto",
     precision: str = "auto",
     batch_size: int | None = None,
@@ -70,8 +55,6 @@ def load_scorer(
 
     Args:
         model: a folder, a hub id that has been fetched, or ``demo``.
-        layer: of the embeddings.
-        pool_cls: whether ``<cls>`` counts in the mean.
         device: auto, cpu, cuda or mps.
         precision: auto, fp32, tf32, fp16 or bf16.
         batch_size: passes in a batch; None finds one.
@@ -79,7 +62,7 @@ def load_scorer(
         threads: CPU threads, for the whole process; None leaves torch's choice.
 
     Raises:
-        ModelError: the checkpoint is missing, damaged, or no Nucleotide Transformer.
+        ModelError: the checkpoint is missing, damaged, or of no family that ntvep has.
         ConfigError: an option does not fit this machine or this model.
     """
     if batch_size is not None and batch_size < 1:
@@ -100,24 +83,18 @@ def load_scorer(
         products.allow_fp16_reduced_precision_reduction = False
         products.allow_bf16_reduced_precision_reduction = False
     source = locate(model)
-    checkpoint, module = read_checkpoint(source.folder)
-    vocabulary = tokens.vocabulary(checkpoint.tokens)
-    engine = Engine(
-        module.to(where).multiply_in(PRECISIONS[dtype]),
-        vocabulary,
-        layer=parse_layer(layer, checkpoint.arch.layers),
-        pool_cls=pool_cls,
-        batch_size=batch_size,
-        deterministic=deterministic,
+    checkpoint = read_checkpoint(source.folder)
+    description = checkpoint.description
+    if isinstance(checkpoint.encoder, nn.Module):
+        checkpoint.encoder.to(where)
+    encoder = checkpoint.encoder.in_precision(PRECISIONS[dtype])
+    engine = Engine(encoder, description.tokenizer, batch_size, deterministic)
+    identity = ModelIdentity.of(
+        description,
+        model_id=source.model_id,
+        revision=source.revision,
+        weights_sha256=checkpoint.weights_sha256,
+        precision=dtype,
+        device=where.type,
     )
-    identity = ModelIdentity(
-        source.model_id,
-        source.revision,
-        checkpoint.weights_sha256,
-        vocabulary_sha256(checkpoint.tokens),
-        dtype,
-        where.type,
-    )
-    return LoadedModel(
-        engine, vocabulary, identity, checkpoint.arch.max_tokens, engine.layer, licence(source)
-    )
+    return LoadedModel(engine, description, identity, licence(source))

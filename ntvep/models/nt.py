@@ -8,18 +8,72 @@ arXiv:2002.05202). Which of these a checkpoint uses is read from its own config.
 Rows of one batch all have the same length: nothing is ever padded, so there is no attention mask.
 """
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 
+from ntvep.description import Description
+from ntvep.errors import ModelError
+from ntvep.models.family import Config, Family, Shapes, TensorMap
+from ntvep.models.folder import checked_flags, checked_numbers, read_text
+from ntvep.objectives import Objective
+from ntvep.tokenizers.kmer import Kmers, kmer_tokenizer
+
 # ESM's training masked 15 % of the tokens and replaced 80 % of these by <mask>.
 _MASK_RATIO_IN_TRAINING = 0.15 * 0.8
 _ROTARY_BASE = 10_000.0
+
+# Published checkpoints hold these beside the model; they are known, and not used.
+_UNUSED = (
+    re.compile(r"esm\.contact_head\.regression\.(weight|bias)"),
+    re.compile(r"esm\.embeddings\.position_ids"),
+    re.compile(r"esm\.encoder\.layer\.\d+\.attention\.self\.rotary_embeddings\.inv_freq"),
+)
+_UNUSED_WITH_ROTARY = re.compile(r"esm\.embeddings\.position_embeddings\.weight")
+
+# Our parameter names -> the published ones, "{i}" being the number of the layer.
+_MODEL_KEYS = {
+    "words.weight": "esm.embeddings.word_embeddings.weight",
+    "positions.weight": "esm.embeddings.position_embeddings.weight",
+    "norm_before": "esm.embeddings.layer_norm",
+    "final_norm": "esm.encoder.emb_layer_norm_after",
+    "head.dense": "lm_head.dense",
+    "head.norm": "lm_head.layer_norm",
+    "head.decoder.weight": "lm_head.decoder.weight",
+    "head.decoder.bias": "lm_head.bias",
+}
+_LAYER_KEYS = {
+    "attention_norm": "attention.LayerNorm",
+    "attention_out": "attention.output.dense",
+    "ffn_norm": "LayerNorm",
+    "ffn_in": "intermediate.dense",
+    "ffn_out": "output.dense",
+}
+
+# Bounds far beyond every published model: what is outside is a damaged or hostile config.json, and
+# must not decide how much memory we ask for.
+_NUMBERS = {
+    "num_hidden_layers": (1, 1 << 10),
+    "hidden_size": (1, 1 << 20),
+    "intermediate_size": (1, 1 << 20),
+    "num_attention_heads": (1, 1 << 10),
+    "vocab_size": (1, (1 << 15) - 1),
+    "max_position_embeddings": (3, 1 << 16),
+    "pad_token_id": (0, (1 << 15) - 1),
+    "mask_token_id": (0, (1 << 15) - 1),
+}
+_FLAGS = (
+    "token_dropout", "add_bias_fnn", "emb_layer_norm_before", "tie_word_embeddings",
+    "is_folding_model",
+)  # fmt: skip
 
 # Cosines and sines of the positions.
 Rotary = tuple[Float32[Tensor, "token half"], Float32[Tensor, "token half"]]
@@ -217,12 +271,16 @@ class Head(nn.Module):
 class NucleotideTransformer(nn.Module):
     """The encoder and its language-model head, kept apart: logits cost more than the rest is worth.
 
-    Call it for hidden states; call :attr:`head` on the few rows whose logits are needed.
+    See :class:`ntvep.models.family.Encoder`.
     """
+
+    objective: ClassVar[Objective] = "masked"
+    margin = 0
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
         self.arch = arch
+        self.dim, self.layers, self.max_tokens = arch.dim, arch.layers, arch.max_tokens
         self.words = nn.Embedding(arch.vocab_size, arch.dim)
         self.positions = (
             nn.Embedding(arch.max_tokens + arch.pad_id + 1, arch.dim)
@@ -236,7 +294,7 @@ class NucleotideTransformer(nn.Module):
         self.final_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
         self.head = Head(arch)
 
-    def multiply_in(self, precision: torch.dtype) -> "NucleotideTransformer":
+    def in_precision(self, precision: torch.dtype) -> "NucleotideTransformer":
         """Hold the encoder's matrices, which take nearly all of the time, in a precision; itself.
 
         All else stays in float32: embeddings, the sums between blocks, norms, and the head.
@@ -259,21 +317,26 @@ class NucleotideTransformer(nn.Module):
             x = x + self.positions.weight[first : first + tokens.shape[1]]
         return x if self.norm_before is None else self.norm_before(x)
 
-    def forward(
-        self, tokens: Int[Tensor, "pass token"], layer: int | None = None
+    def logits(self, rows: Float[Tensor, "row dim"]) -> Float32[Tensor, "row vocab"]:
+        """Logits of rows of the last layer."""
+        logits: Float32[Tensor, "row vocab"] = self.head(rows)
+        return logits
+
+    def hidden(
+        self, ids: Int[Tensor, "pass token"], layer: int | None = None
     ) -> tuple[Float[Tensor, "pass token dim"], Float[Tensor, "pass token dim"]]:
         """Hidden states for token ids that begin with ``<cls>``, all rows of one length.
 
         Args:
-            tokens: ids, without padding.
+            ids: token ids, without padding.
             layer: which layer to return beside the last: 0 is the input embeddings, k the output
                 of block k. The last one is after the final LayerNorm, as ``hidden_states[-1]`` is.
 
         Returns:
             The hidden states of ``layer`` (of the last, for None) and those of the last layer.
         """
-        rotary = self._rotary(tokens)
-        x = self.embed(tokens)
+        rotary = self._rotary(ids)
+        x = self.embed(ids)
         chosen = x
         for number, block in enumerate(self.blocks, start=1):
             x = block(x, rotary)
@@ -284,7 +347,7 @@ class NucleotideTransformer(nn.Module):
 
     def last_at(
         self,
-        tokens: Int[Tensor, "pass token"],
+        ids: Int[Tensor, "pass token"],
         number: Int[Tensor, "row"],
         token: Int[Tensor, "row"],
         rows_at_once: int | None = None,
@@ -292,13 +355,13 @@ class NucleotideTransformer(nn.Module):
         """The last layer's hidden states of a few tokens; the last block computes no others.
 
         Args:
-            tokens: as in :meth:`forward`.
+            ids: as in :meth:`hidden`.
             number: pass of each row wanted.
             token: its token.
             rows_at_once: in the last block; None takes all at once.
         """
-        rotary = self._rotary(tokens)
-        x = self.embed(tokens)
+        rotary = self._rotary(ids)
+        x = self.embed(ids)
         for block in self.blocks[:-1]:
             x = block(x, rotary)
         last: Block = self.blocks[-1]  # type: ignore[assignment]
@@ -309,3 +372,123 @@ class NucleotideTransformer(nn.Module):
         if self.arch.learned_positions:
             return None
         return rotary_tables(tokens.shape[1], self.arch.dim // self.arch.heads, tokens.device)
+
+
+def published_keys(name: str) -> tuple[str, ...]:
+    """The published names of one of our parameters: three for the joined q, k, v, else one."""
+    if match := re.fullmatch(r"blocks\.(\d+)\.(\w+)\.(weight|bias)", name):
+        layer, part, kind = match.groups()
+        prefix = f"esm.encoder.layer.{layer}."
+        if part == "qkv":
+            return tuple(f"{prefix}attention.self.{p}.{kind}" for p in ("query", "key", "value"))
+        return (f"{prefix}{_LAYER_KEYS[part]}.{kind}",)
+    if name in _MODEL_KEYS:
+        return (_MODEL_KEYS[name],)
+    module, _, kind = name.rpartition(".")
+    return (f"{_MODEL_KEYS[module]}.{kind}",)
+
+
+def architecture(config: Config, shapes: Shapes, path: Path = Path("config.json")) -> Architecture:
+    """What config.json says, if a model of these numbers can be.
+
+    Raises:
+        ModelError: it cannot.
+    """
+    ffn_in = shapes.get("esm.encoder.layer.0.intermediate.dense.weight", ())
+    try:
+        checked_numbers(config, _NUMBERS)
+        checked_flags(config, _FLAGS)
+        eps = config["layer_norm_eps"]
+        if not isinstance(eps, int | float) or not 0 < eps < 1:
+            raise ValueError(f"layer_norm_eps is {eps!r:.40}, expected a number from 0 to 1")
+        arch = Architecture.from_config(
+            config, gated=ffn_in[:1] == (2 * config["intermediate_size"],)
+        )
+        if arch.max_tokens < 2:
+            raise ValueError("max_position_embeddings leaves no place behind pad_token_id")
+        if not arch.learned_positions and arch.dim // arch.heads % 2:
+            raise ValueError("rotary positions need an even hidden_size / num_attention_heads")
+    except (KeyError, ValueError, TypeError) as error:
+        problem = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ModelError(
+            f"{path}: {problem}; expected the config.json of a Nucleotide Transformer (v1 or "
+            "v2) as published on the Hugging Face hub"
+        ) from error
+    return arch
+
+
+def _recognises(config: Config) -> bool:
+    return config.get("model_type") == "esm" or "token_dropout" in config
+
+
+def _describe(folder: Path, config: Config) -> Description:
+    arch = architecture(config, {}, folder / "config.json")
+    tokens = tuple(read_text(folder / "vocab.txt").splitlines())
+    if arch.vocab_size > len(tokens):
+        raise ModelError(
+            f"{folder / 'vocab.txt'}: {len(tokens)} tokens, but the model has "
+            f"{arch.vocab_size}; the folder mixes two checkpoints"
+        )
+    # Ids behind the model's rows (v1's <eos>, <bos>) cannot be given to it.
+    known = tokens[: arch.vocab_size]
+    tokenizer = _tokenizer(folder, known, arch)
+    bases = tokenizer.k * (arch.max_tokens - 1)
+    return Description(
+        family="nt",
+        objective="masked",
+        tokenizer=tokenizer,
+        vocabulary_sha256=hashlib.sha256("\n".join(known).encode()).hexdigest(),
+        layers=arch.layers,
+        max_tokens=arch.max_tokens,
+        default_bases=bases,
+        trained_bases=bases,
+        step=tokenizer.k,
+    )
+
+
+def _tokenizer(folder: Path, tokens: tuple[str, ...], arch: Architecture) -> Kmers:
+    try:
+        tokenizer = kmer_tokenizer(tokens)
+    except ValueError as error:
+        raise ModelError(
+            f"{folder / 'vocab.txt'}: {error}; expected the 4,096 six-mers, A, C, G, T, N, "
+            "<cls> and <mask>, each once"
+        ) from error
+    if tokenizer.mask != arch.mask_id:
+        raise ModelError(
+            f"{folder}: <mask> is token {tokenizer.mask} of vocab.txt, but config.json says "
+            f"{arch.mask_id}; the folder mixes two checkpoints"
+        )
+    return tokenizer
+
+
+def _build(config: Config, shapes: Shapes) -> NucleotideTransformer:
+    return NucleotideTransformer(architecture(config, shapes))
+
+
+def _tensors(config: Config, shapes: Shapes) -> TensorMap:
+    learned = config["position_embedding_type"] == "absolute"
+    return TensorMap(published_keys, (*_UNUSED, *(() if learned else (_UNUSED_WITH_ROTARY,))))
+
+
+NT = Family(
+    name="nt",
+    title="Nucleotide Transformer",
+    models=(
+        "InstaDeepAI/nucleotide-transformer-500m-human-ref",
+        "InstaDeepAI/nucleotide-transformer-500m-1000g",
+        "InstaDeepAI/nucleotide-transformer-2.5b-1000g",
+        "InstaDeepAI/nucleotide-transformer-2.5b-multi-species",
+        "InstaDeepAI/nucleotide-transformer-v2-50m-multi-species",
+        "InstaDeepAI/nucleotide-transformer-v2-100m-multi-species",
+        "InstaDeepAI/nucleotide-transformer-v2-250m-multi-species",
+        "InstaDeepAI/nucleotide-transformer-v2-500m-multi-species",
+        "InstaDeepAI/agro-nucleotide-transformer-1b",
+    ),
+    licence="CC BY-NC-SA 4.0",
+    authors="cosine similarity of embeddings is 1 - cosine_distance; their paper prints no llr",
+    recognises=_recognises,
+    describe=_describe,
+    build=_build,
+    tensors=_tensors,
+)

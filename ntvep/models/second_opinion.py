@@ -14,9 +14,11 @@ from jaxtyping import Float, Float32, Int
 from packaging.specifiers import SpecifierSet
 from torch import Tensor, nn
 
-from ntvep import dna, tokens
+from ntvep import dna
 from ntvep.errors import ModelError
-from ntvep.models.load import read_checkpoint, read_config, read_published_state
+from ntvep.models.checkpoint import read_checkpoint
+from ntvep.models.folder import read_config, read_published_state
+from ntvep.models.nt import Architecture, NucleotideTransformer
 
 # Their masked logits are wrong for checkpoints with token dropout in padded batches: pads count.
 WRONG_TRANSFORMERS = (SpecifierSet(">=4.56.0,<=4.57.6"), SpecifierSet(">=5.0.0,<=5.2.0"))
@@ -79,14 +81,14 @@ def load_reference(folder: Path) -> Any:
 
     config = read_config(folder)
     config.pop("auto_map", None)
-    checkpoint, _ = read_checkpoint(folder)
+    arch = _architecture(folder)
     model: Any = EsmForMaskedLM(EsmConfig(**config))
-    if checkpoint.arch.gated:
+    if arch.gated:
         for layer in model.esm.encoder.layer:
-            layer.intermediate = SwiGlu(checkpoint.arch.dim, checkpoint.arch.ffn_dim)
-            layer.output.dense = nn.Linear(checkpoint.arch.ffn_dim, checkpoint.arch.dim, bias=False)
+            layer.intermediate = SwiGlu(arch.dim, arch.ffn_dim)
+            layer.output.dense = nn.Linear(arch.ffn_dim, arch.dim, bias=False)
     state = read_published_state(folder)
-    if not checkpoint.arch.learned_positions:
+    if not arch.learned_positions:
         state.pop("esm.embeddings.position_embeddings.weight", None)
     result = model.load_state_dict(state, strict=False)
     unloaded = [key for key in result.missing_keys if not _UNUSED.match(key)]
@@ -96,6 +98,13 @@ def load_reference(folder: Path) -> Any:
             f"{folder}: transformers has no place for {unused[:1]} or lacks {unloaded[:1]}"
         )
     return model.eval().requires_grad_(False)
+
+
+def _architecture(folder: Path) -> Architecture:
+    encoder = read_checkpoint(folder).encoder
+    if not isinstance(encoder, NucleotideTransformer):
+        raise ModelError(f"{folder}: transformers is no second opinion on this family")
+    return encoder.arch
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -109,20 +118,21 @@ def load_tokenizer(folder: Path) -> Any:
 
 def compare(folder: Path) -> Comparison:
     """Run ours and transformers' on the same windows: with an N, with a tail, masked and not."""
-    checkpoint, ours = read_checkpoint(folder)
+    checkpoint = read_checkpoint(folder)
+    ours, own = checkpoint.encoder, checkpoint.description.tokenizer
     theirs, tokenizer = load_reference(folder), load_tokenizer(folder)
-    vocabulary = tokens.vocabulary(checkpoint.tokens)
+    mask = int(own.mask or 0)
     rng = np.random.default_rng(0)
     differences, equal = [], True
     # Beside the six-mers: <cls>, an N, and up to five single bases before it and at the end.
-    longest = 6 * min(100, checkpoint.arch.max_tokens - 13)
+    longest = 6 * min(100, checkpoint.description.max_tokens - 13)
     for length in (min(61, longest), longest):
         codes = rng.integers(0, 4, length).astype(np.uint8)
         codes[length // 3] = dna.N
-        ids = tokens.tokenize(codes, vocabulary).ids.tolist()
+        ids = own.encode(codes).ids.tolist()
         equal &= ids == tokenizer(dna.decode(codes))["input_ids"]
         for masked in ((), (3,), (2, 4, 5)):
-            shown = [checkpoint.arch.mask_id if i in masked else id for i, id in enumerate(ids)]
+            shown = [mask if i in masked else id for i, id in enumerate(ids)]
             differences.append(_largest_difference(ours, theirs, shown))
     # Not Python's max, which loses a NaN.
     return Comparison(float(np.max(differences)), equal)
@@ -131,6 +141,6 @@ def compare(folder: Path) -> Comparison:
 @torch.inference_mode()
 def _largest_difference(ours: Any, theirs: Any, ids: Sequence[int]) -> float:
     batch: Int[Tensor, "1 token"] = torch.tensor([ids])
-    mine: Float32[Tensor, "token vocab"] = ours.head(ours(batch)[1][0])
+    mine: Float32[Tensor, "token vocab"] = ours.logits(ours.hidden(batch)[1][0])
     other = theirs(input_ids=batch, attention_mask=torch.ones_like(batch)).logits[0]
     return float((mine - other).abs().max())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ntvep.models.load import read_checkpoint
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.schema import Status
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,7 +20,7 @@ from ntvep.evaluate import analysis
 from ntvep.evaluate.analysis import SIGN, baselines_of
 from ntvep.evaluate.report import MARK
 from ntvep.io.staging import staged_folder
-from ntvep.schema import SCORE_NAMES
+from ntvep.objectives import SCORE_NAMES
 from tests.evaluate.synthetic import provenance, variants, write_labels, write_scores
 
 

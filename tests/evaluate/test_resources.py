@@ -18,7 +18,8 @@ import pytest
 from ntvep.commands import fetch as fetch_command
 from ntvep.errors import ConfigError, OutputError, ResourceError
 from ntvep.io import download
-from ntvep.io.download import Checksum
+from ntvep.io.download import Resource
+from ntvep.io.transfer import Checksum
 from tests.evaluate.file_server import Site, serving
 
 CONTENT = np.random.default_rng(0).bytes(5_000_000)
@@ -40,8 +41,9 @@ def waits(monkeypatch):
     return seconds
 
 
-def fetch(site, output, **options):
-    return download.fetch(site.url("big.bin"), output, wait=download.time.sleep, **options)
+def fetch(site, output, checksum=None, release=None, **options):
+    resource = Resource(site.url("big.bin"), checksum, release)
+    return download.fetch(resource, output, wait=download.time.sleep, **options)
 
 
 def left_in(folder):
@@ -119,7 +121,7 @@ def test_the_bytes_of_another_address_are_not_mixed(site, tmp_path, waits):
     with pytest.raises(ResourceError):
         fetch(site, tmp_path / "out")
     site.cuts = []
-    assert download.fetch(site.url("other.bin"), tmp_path / "out")
+    assert download.fetch(Resource(site.url("other.bin")), tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == CONTENT[::-1]
 
 
@@ -210,7 +212,7 @@ def test_a_server_that_is_not_there(tmp_path, waits):
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}/x"
     with pytest.raises(ResourceError, match=r"cannot be reached .*refused.*5 times in a row"):
-        download.fetch(address, tmp_path / "out", wait=download.time.sleep)
+        download.fetch(Resource(address), tmp_path / "out", wait=download.time.sleep)
     assert waits == [2.0, 4.0, 8.0, 16.0]
 
 
@@ -219,9 +221,9 @@ def test_unpacking(site, tmp_path):
     site.files["g.fa.gz"] = gzip.compress(text)
     packed = Checksum("md5", hashlib.md5(site.files["g.fa.gz"]).hexdigest())
     url = site.url("g.fa.gz")
-    assert download.fetch(url, tmp_path / "g.fa", checksum=packed, unpack=True)
+    assert download.fetch(Resource(url, packed, unpack=True), tmp_path / "g.fa")
     assert (tmp_path / "g.fa").read_bytes() == text
-    assert not download.fetch(url, tmp_path / "g.fa", checksum=packed, unpack=True)
+    assert not download.fetch(Resource(url, packed, unpack=True), tmp_path / "g.fa")
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         for name in ("folder/a.txt", "folder/b.txt"):
@@ -230,12 +232,12 @@ def test_unpacking(site, tmp_path):
             archive.addfile(entry, io.BytesIO(name.encode()))
     site.files["t.tar"] = stream.getvalue()
     for force in (False, True):
-        download.fetch(site.url("t.tar"), tmp_path / "t", unpack=True, force=force)
+        download.fetch(Resource(site.url("t.tar"), unpack=True), tmp_path / "t", force=force)
         assert (tmp_path / "t" / "folder" / "b.txt").read_text() == "folder/b.txt"
     assert left_in(tmp_path) == ["g.fa", "g.fa.fetched.json", "t", "t.fetched.json"]
     site.files["g.fa.gz"] = gzip.compress(text)[:-100]
     with pytest.raises(ResourceError, match="cannot be unpacked"):
-        download.fetch(url, tmp_path / "g.fa", unpack=True, force=True)
+        download.fetch(Resource(url, unpack=True), tmp_path / "g.fa", force=True)
     assert (tmp_path / "g.fa").read_bytes() == text
 
 
@@ -245,7 +247,7 @@ def test_a_tar_that_leads_out_of_its_folder_is_refused(site, tmp_path):
         archive.addfile(tarfile.TarInfo("../outside"), io.BytesIO())
     site.files["t.tar"] = stream.getvalue()
     with pytest.raises(ResourceError, match="cannot be unpacked"):
-        download.fetch(site.url("t.tar"), tmp_path / "t", unpack=True)
+        download.fetch(Resource(site.url("t.tar"), unpack=True), tmp_path / "t")
     assert left_in(tmp_path) == []
 
 
@@ -254,7 +256,7 @@ def test_a_python_that_cannot_unpack_safely(site, tmp_path, monkeypatch):
     monkeypatch.delattr(tarfile, "data_filter", raising=False)
     site.files["t.tar"] = b""
     with pytest.raises(ResourceError, match=r"use 3\.11\.4 or later, or unpack .*partial"):
-        download.fetch(site.url("t.tar"), tmp_path / "t", unpack=True)
+        download.fetch(Resource(site.url("t.tar"), unpack=True), tmp_path / "t")
     assert not (tmp_path / "t").exists()
 
 

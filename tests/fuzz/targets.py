@@ -24,7 +24,7 @@ from ntvep.io import fasta
 from ntvep.io.tables import read_labels
 from ntvep.io.vcf import place_and_info
 from ntvep.io.vcf_write import bgzip_writer
-from ntvep.models.load import read_checkpoint
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.settings import parse_scores
 from tests.conftest import ROOT
 from tests.io.files import annotated_lines, chunks, header_lines, inspected, record, sites, write

@@ -37,18 +37,20 @@ HEADER = (
     "##key",
 )  # fmt: skip
 BAD = (
-    "", "1\t5", "1 5 . A C . . .", "1\tx\t.\tA\tC\t.\t.\t.", "1\t-1\t.\tA\tC\t.\t.\t.",
+    "1\t5", "1 5 . A C . . .", "1\tx\t.\tA\tC\t.\t.\t.", "1\t-1\t.\tA\tC\t.\t.\t.",
     "1\t9\t.\t\tC\t.\t.\t.", "1\t9\t.\tA\tC,,G\t.\t.\t.", "#1\t9\t.\tA\tC\t.\t.\t.",
+    "##INFO=<ID=X>",
     "1\t9\t.\tA\tC\t.\t.\tX=\0", "1\t2147483648\t.\tA\tC\t.\t.\t.", "\t\t\t\t\t\t\t",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class OddVcf:
-    """A VCF's text, and the numbers of those of its lines that are no records."""
+    """A VCF's text, the numbers of those of its lines that are no records, and how many are."""
 
     text: bytes
     bad: tuple[int, ...]
+    records: int
 
 
 @st.composite
@@ -57,22 +59,28 @@ def odd_vcfs(draw: st.DrawFn, most_records: int = 6) -> OddVcf:
     head = ["##fileformat=VCFv4." + str(draw(st.integers(0, 5)))] * draw(st.integers(0, 1))
     head += draw(st.permutations(HEADER))[: draw(st.integers(0, len(HEADER)))]
     names = "".join(f"\tS{i}" for i in range(samples))
+    blank = draw(st.sampled_from([0, 0, 0, 1, len(head)]))
+    head[blank:blank] = [""] if blank else []
     head.append(SITES.decode() + ("\tFORMAT" + names if samples else ""))
-    lines, bad = [*head], []
+    head[-1] += draw(st.sampled_from(["", "", "", "\t", "\t\t"]))
+    lines, bad, records = [*head], [], 0
     for _ in range(draw(st.integers(0, most_records))):
         if draw(st.integers(0, 9)) == 0:
+            lines.append("")
+        elif draw(st.integers(0, 9)) == 0:
             wrong = draw(st.sampled_from(BAD))
-            lines.append(wrong + "\tGT" + "\t0/1" * samples if samples and wrong else wrong)
+            lines.append(wrong + "\tGT" + "\t0/1" * samples if samples else wrong)
             bad.append(len(lines))
         else:
             lines.append(draw(_records(samples)))
+            records += 1
     ends = draw(st.lists(st.sampled_from(["\n", "\n", "\r\n"]), min_size=1, max_size=3))
     text = "".join(line + ends[i % len(ends)] for i, line in enumerate(lines))
     # Without its last line end; but a blank line that has none is no line.
     if lines[-1] and draw(st.booleans()):
         text = text.rstrip("\r\n") if lines[-1].strip("\t") else text
     bom = draw(st.sampled_from([b"", b"", b"\xef\xbb\xbf"]))
-    return OddVcf(bom + text.encode(), tuple(bad))
+    return OddVcf(bom + text.encode(), tuple(bad), records)
 
 
 @st.composite

@@ -9,8 +9,8 @@ import pysam
 import pytest
 
 from ntvep import dna
-from ntvep.contigs import canonical
 from ntvep.errors import InputError
+from ntvep.genome import canonical
 from ntvep.io import fasta
 from ntvep.io.fasta import open_reference
 from ntvep.windows import Span

@@ -38,6 +38,10 @@ def test_records_out_are_records_in(tmp_path: Path, odd: OddVcf, size: int) -> N
     if odd.bad:
         with pytest.raises(InputError, match=f"in.vcf, line {odd.bad[0]}: "):
             inspected_text(tmp_path, odd.text)
+    if odd.bad and not odd.records:
+        with pytest.raises(InputError, match="skip would leave out all"):
+            inspected_text(tmp_path, odd.text, "skip")
+        return
     inspection = inspected_text(tmp_path, odd.text, "skip")
     assert tuple(bad.line for bad in inspection.bad) == odd.bad
     after = b"".join((*header_lines(inspection), *annotated_lines(inspection, size)))
@@ -106,6 +110,10 @@ def test_the_generator_reaches_what_text_decides(tmp_path: Path) -> None:
     @given(odd_vcfs())
     def look(odd: OddVcf) -> None:
         seen.update(("bad",) if odd.bad else ())
+        if odd.bad and not odd.records:
+            return
+        notes = "".join(inspected_text(tmp_path, odd.text, "skip").notes)
+        seen.update(said for said in ("blank lines", "#CHROM line") if said in notes)
         seen.update(end for end in ("\r\n", "\n") if end.encode() in odd.text)
         seen.update(("bom",) if odd.text.startswith(b"\xef\xbb\xbf") else ())
         for chunk in chunks(inspected_text(tmp_path, odd.text, "skip")):
@@ -114,8 +122,8 @@ def test_the_generator_reaches_what_text_decides(tmp_path: Path) -> None:
 
     look()
     assert seen >= {
-        "bad", "bom", "many", "\r\n", "\n", "ok", "no_alt", "symbolic_allele", "breakend",
-        "spanning_deletion", "ambiguous_base", "same_as_ref",
+        "bad", "bom", "many", "\r\n", "\n", "blank lines", "#CHROM line", "ok", "no_alt",
+        "symbolic_allele", "breakend", "spanning_deletion", "ambiguous_base", "same_as_ref",
     }  # fmt: skip
     assert {status.encode() for status in seen if status.isidentifier()} - {
         b"bad", b"bom", b"many"

@@ -106,12 +106,11 @@ def test_damaged_gzip_is_an_error(files: dict[str, Path], tmp_path: Path, damage
         (b"", "the file is empty"),
         (gzip.compress(b"", mtime=0), "decompresses to nothing"),
         (open_vcf.BGZF_EOF, "decompresses to nothing"),
-        (b"BCF\x02\x02rest of it", "uncompressed BCF; type: bcftools view"),
+        (b"BCF\x02\x02rest of it", "htslib cannot decode this BCF .*bcftools view FILE"),
         (b"BAM\x01\x00\x00", "this is not a VCF"),
         (b">chr1\nACGT\n", "this is not a VCF"),
-        ("##fileformat=VCFv4.2\n".encode("utf-16"), "this is not a VCF"),
     ],
-    ids=["empty", "empty gzip", "empty bgzip", "plain BCF", "BAM", "FASTA", "UTF-16"],
+    ids=["empty", "empty gzip", "empty bgzip", "plain BCF", "BAM", "FASTA"],
 )
 def test_what_is_no_vcf_is_an_error(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "x.vcf"
@@ -222,7 +221,7 @@ def test_joined_bgzip_files_are_one(files: dict[str, Path], tmp_path: Path) -> N
     assert inspected(path).records == 9002
     # A whole VCF behind another has a header where records are expected.
     path.write_bytes(whole + whole)
-    with pytest.raises(InputError, match=r"line 9005: .*columns|line 9005: CHROM is '##"):
+    with pytest.raises(InputError, match=r"line 9005: a header line.*bcftools concat"):
         inspected(path)
 
 

@@ -102,7 +102,8 @@ def test_chunks_are_the_whole_in_order(tmp_path: Path, size: int) -> None:
 
 
 BAD = {
-    "a blank line": b"\n",
+    "a header line among the records": b"##contig=<ID=chr1>\n",
+    "one tab too many at its end (9 columns": b"chr1\t10\t.\tA\tC\t.\t.\t.\t\n",
     "7 columns, but the header has 8": b"chr1\t10\t.\tA\tC\t.\t.\n",
     "9 columns, but the header has 8": b"chr1\t10\t.\tA\tC\t.\t.\t.\tGT\n",
     "1 columns": b"chr1 10 . A C . . .\n",
@@ -170,8 +171,8 @@ def test_messages_say_nothing_of_samples_or_info(tmp_path: Path) -> None:
         HEADER + b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFOS\n",
         HEADER + SITES.replace(b"\t", b" ") + b"\n",
         HEADER + record(),
-        b"\n" + sites(),
         b"hello\n",
+        b"\n",
     ],
 )
 def test_a_file_without_a_right_column_line_is_an_error(tmp_path: Path, text: bytes) -> None:

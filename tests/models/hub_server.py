@@ -25,6 +25,7 @@ class Hub:
         requests: (method, path, Range header) of each request.
         sent: bytes of files sent.
         redirects: whether large files are sent from another address, as the hub does it.
+        moved_from: the id that the repository had before; who asks there is sent on.
     """
 
     files: dict[str, bytes]
@@ -34,12 +35,16 @@ class Hub:
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     sent: int = 0
     redirects: bool = True
+    moved_from: str | None = None
     endpoint: str = ""
 
-    def listing(self) -> bytes:
-        """What the hub says of the repository at its commit."""
+    def listing(self, *, blobs: bool) -> bytes:
+        """What the hub says of the repository at its commit; of its files, if asked for blobs."""
         siblings = []
         for name, content in self.files.items():
+            if not blobs:
+                siblings.append({"rfilename": name})
+                continue
             entry = {"rfilename": name, "size": len(content)}
             blob = b"blob %d\0" % len(content) + content
             entry["blobId"] = hashlib.sha1(blob, usedforsecurity=False).hexdigest()
@@ -52,7 +57,7 @@ class Hub:
 
 def is_large(name: str) -> bool:
     """Whether a repository keeps a file in LFS."""
-    return name.endswith((".safetensors", ".bin"))
+    return re.search(r"\.(safetensors|bin|ckpt|pt|part\d+)$", name) is not None
 
 
 def etag(content: bytes) -> str:
@@ -76,13 +81,17 @@ def serving(hub: Hub) -> Iterator[Hub]:
             """Keep the test's output clean."""
 
         def answer(self, *, body: bool) -> None:
-            path = self.path.partition("?")[0]
+            path, _, query = self.path.partition("?")
             hub.requests.append((self.command, path, self.headers.get("Range")))
             if path in hub.statuses:
                 status, code = hub.statuses[path]
                 self.reply(status, b"{}", {"X-Error-Code": code}, body)
             elif re.fullmatch(rf"/api/models/{MODEL}(/revision/(main|{COMMIT}))?", path):
-                self.reply(200, hub.listing(), {"Content-Type": "application/json"}, body)
+                listing = hub.listing(blobs="blobs=true" in query.lower())
+                self.reply(200, listing, {"Content-Type": "application/json"}, body)
+            elif hub.moved_from and path.startswith(f"/api/models/{hub.moved_from}"):
+                there = path.replace(hub.moved_from, MODEL, 1)
+                self.reply(307, b"", {"Location": f"{hub.endpoint}{there}"}, body)
             elif match := re.fullmatch(rf"/{MODEL}/resolve/(?:main|{COMMIT})/(.+)", path):
                 self.resolve(match[1], body)
             elif match := re.fullmatch(r"/elsewhere/(.+)", path):

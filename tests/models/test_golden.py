@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from ntvep import dna, tokens
+from ntvep import dna
 from ntvep.errors import ConfigError
 from ntvep.models import engine as engine_module
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.engine import Engine
-from ntvep.models.load import read_checkpoint
 from ntvep.models.nt import Head
 from ntvep.passes import Answers, Inputs, Questions
+from ntvep.tokens import Tokens
 from tests.conftest import ROOT
 
 KINDS = ["v1", "v2"]
@@ -22,19 +23,19 @@ KINDS = ["v1", "v2"]
 def run(model, ids):
     """Hidden states of every layer, and logits of every row."""
     batch = torch.tensor(np.asarray(ids, np.int64))[None]
-    layers = [model(batch, layer)[0][0].numpy() for layer in range(model.arch.layers + 1)]
-    return layers, model.head(model(batch)[1][0]).numpy()
+    layers = [model.hidden(batch, layer)[0][0].numpy() for layer in range(model.layers + 1)]
+    return layers, model.logits(model.hidden(batch)[1][0]).numpy()
 
 
 def logits_at(model, ids, rows):
     """Logits of some rows, from the last layer alone."""
     batch = torch.tensor(np.asarray(ids, np.int64))[None]
-    return model.head(model(batch)[1][0][torch.tensor(np.asarray(rows, np.int64))]).numpy()
+    return model.logits(model.hidden(batch)[1][0][torch.tensor(np.asarray(rows, np.int64))]).numpy()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_own_golden(kind):
-    _, model = read_checkpoint(ROOT / "tests" / "golden" / kind)
+    model = read_checkpoint(ROOT / "tests" / "golden" / kind).encoder
     with np.load(ROOT / "tests" / "golden" / kind / "golden.npz") as golden:
         names = sorted({key.split("/")[0] for key in golden})
         assert len(names) == 6
@@ -49,20 +50,23 @@ def test_own_golden(kind):
 
 def questions(inputs, edits=(), **asked):
     """Questions that ask only for what is named."""
-    widths = {"rows": 2, "tokens": 2, "bases": 0, "entropy": 0, "hidden": 2, "likelihood": 0}
+    widths = {"rows": 2, "tokens": 2, "bases": 3, "entropy": 0, "hidden": 2, "likelihood": 2}
     arrays = {
         name: np.array(asked.get(name, []), np.int64).reshape((-1, width) if width else -1)
         for name, width in (widths | {"pooled": 0}).items()
     }
     sequence = np.arange(len(inputs))
-    return Questions(Inputs(inputs, sequence, np.array(edits, np.int64).reshape(-1, 3)), **arrays)
+    none = np.full(len(inputs), -1)
+    edits = np.array(edits, np.int64).reshape(-1, 3)
+    more = {name: asked[name] for name in ("layer", "pool", "softmax") if name in asked}
+    return Questions(Inputs(inputs, sequence, edits, none, none * 0), **arrays, **more)
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def reference(request, shared):
     """The reference implementation's checkpoint, its numbers and its inputs."""
     folder = shared / "golden" / request.param
-    _, model = read_checkpoint(folder / "model")
+    model = read_checkpoint(folder / "model").encoder
     meta = json.loads((folder / "meta.json").read_text())
     with np.load(folder / "golden.npz") as arrays:
         yield request.param, model, dict(arrays), meta | {"folder": folder / "model"}
@@ -88,8 +92,7 @@ def test_reference_sequences(reference):
 def test_reference_token_ids(reference):
     """Our tokens of every sequence, REF and ALT window and the longest input."""
     _, _, golden, meta = reference
-    checkpoint, _ = read_checkpoint(meta["folder"])
-    vocabulary = tokens.vocabulary(checkpoint.tokens)
+    tokenizer = read_checkpoint(meta["folder"]).description.tokenizer
     asked = {f"seq/{s['name']}/ids": s["seq"] for s in meta["sequences"]}
     asked["long/ids"] = meta["long_seq"]
     for variant in meta["variants"]:
@@ -97,7 +100,7 @@ def test_reference_token_ids(reference):
             asked[f"var/{variant['name']}/{side}_ids"] = variant[f"{side}_seq"]
     assert len(asked) > 40
     for name, letters in asked.items():
-        ids = tokens.tokenize(dna.encode(letters), vocabulary).ids
+        ids = tokenizer.encode(dna.encode(letters)).ids
         np.testing.assert_array_equal(ids, golden[name], err_msg=name)
 
 
@@ -105,7 +108,7 @@ def test_reference_maximum_length(reference):
     kind, model, golden, _ = reference
     tolerance = 1e-4 if kind == "v1" else 5e-4
     layers, logits = run(model, golden["long/ids"])
-    assert len(golden["long/ids"]) == model.arch.max_tokens == {"v1": 1000, "v2": 2048}[kind]
+    assert len(golden["long/ids"]) == model.max_tokens == {"v1": 1000, "v2": 2048}[kind]
     rows = golden["long/pos"]
     np.testing.assert_allclose(layers[-1][rows], golden["long/emb_final"], atol=tolerance)
     np.testing.assert_allclose(logits[rows], golden["long/logits"], atol=tolerance)
@@ -154,26 +157,27 @@ def test_reference_masked_variants(reference):
 def test_reference_embeddings(reference):
     """Mean over nucleotide tokens, from the engine, for every layer."""
     _, model, golden, meta = reference
-    vocabulary = tokens.vocabulary(read_checkpoint(meta["folder"])[0].tokens)
+    tokenizer = read_checkpoint(meta["folder"]).description.tokenizer
     assert meta["pools"][0] == "mean_tokens_without_cls"
-    for layer in range(1, model.arch.layers + 1):
+    for layer in range(1, model.layers + 1):
         for i, variant in enumerate(meta["variants"]):
-            ids = golden[f"var/{variant['name']}/ref_ids"].astype(np.int16)
-            asked = questions((ids,), pooled=[0])
-            pooled = Engine(model, vocabulary, layer=layer).answer(asked).pooled[0]
+            ids = golden[f"var/{variant['name']}/ref_ids"].astype(np.int32)
+            places = tokenizer.encode(dna.encode(variant["ref_seq"])).places
+            asked = questions(
+                (Tokens(ids, places, len(variant["ref_seq"])),), pooled=[0], layer=layer
+            )
+            pooled = Engine(model, tokenizer).answer(asked).pooled[0]
             expected = golden["variants/ref_vectors"][i, layer - 1, 0]
             np.testing.assert_allclose(pooled, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_batches_of_any_size_answer_the_same(kind):
-    checkpoint, model = read_checkpoint(ROOT / "tests" / "golden" / kind)
-    vocabulary = tokens.vocabulary(checkpoint.tokens)
+    checkpoint = read_checkpoint(ROOT / "tests" / "golden" / kind)
+    model, vocabulary = checkpoint.encoder, checkpoint.description.tokenizer
     rng = np.random.default_rng(1)
     lengths = [60, 66, 60, 72, 66, 60, 30]
-    inputs = tuple(
-        tokens.tokenize(rng.integers(0, 4, n).astype(np.uint8), vocabulary).ids for n in lengths
-    )
+    inputs = tuple(vocabulary.encode(rng.integers(0, 4, n).astype(np.uint8)) for n in lengths)
     rows = [(6, 2), (0, 3), (3, 1), (3, 12), (1, 5), (0, 4)]
     asked = questions(
         inputs,
@@ -181,10 +185,10 @@ def test_batches_of_any_size_answer_the_same(kind):
         edits=[(1, 5, model.arch.mask_id), (6, 2, model.arch.mask_id)],
         rows=rows,
         tokens=[(0, 77), (5, 78), (2, 79), (2, 80), (4, 3), (3, 99), (1, 100)],
-        bases=[4, 1, 0],
+        bases=[(4, 0, 0), (1, 0, 0), (0, 0, 0)],
         entropy=[2, 4, 0, 5],
         hidden=rows[:0:-2],
-        likelihood=[0, 2, 3],
+        likelihood=[(0, 1), (2, 1), (3, 1)],
         pooled=[5, 3],
     )
     alone = Engine(model, vocabulary, batch_size=1).answer(asked)
@@ -206,15 +210,15 @@ def test_batches_of_any_size_answer_the_same(kind):
         assert found == pytest.approx(expected[row][token], abs=1e-5)
     for found, row in zip(alone.entropy, asked.entropy, strict=True):
         assert found == pytest.approx(-np.sum(np.exp(expected[row]) * expected[row]), abs=1e-5)
-    for found, row in zip(alone.bases, asked.bases, strict=True):
+    for found, (row, _, _) in zip(alone.bases, asked.bases, strict=True):
         slow = [
-            [np.log(np.exp(expected[row][vocabulary.with_base[o, b]]).sum()) for b in range(4)]
+            [np.log(np.exp(expected[row][vocabulary.members[o, b]]).sum()) for b in range(4)]
             for o in range(6)
         ]
         np.testing.assert_allclose(found, slow, atol=1e-5)
     for found, (number, token) in zip(alone.hidden, asked.hidden, strict=True):
         np.testing.assert_allclose(found, run(model, whole[number])[0][-1][token], atol=1e-5)
-    for found, number in zip(alone.likelihood, asked.likelihood, strict=True):
+    for found, (number, _) in zip(alone.likelihood, asked.likelihood, strict=True):
         log_probs = torch.tensor(run(model, whole[number])[1]).double().log_softmax(1)
         own = log_probs[np.arange(1, len(whole[number])), whole[number][1:]].sum()
         assert found == pytest.approx(float(own), abs=1e-4)
@@ -230,15 +234,13 @@ def test_batches_of_any_size_answer_the_same(kind):
     ids=["cuda", "mps"],
 )
 def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(monkeypatch, error):
-    checkpoint, model = read_checkpoint(ROOT / "tests" / "golden" / "v2")
-    vocabulary = tokens.vocabulary(checkpoint.tokens)
+    checkpoint = read_checkpoint(ROOT / "tests" / "golden" / "v2")
+    model, vocabulary = checkpoint.encoder, checkpoint.description.tokenizer
     rng = np.random.default_rng(2)
-    inputs = tuple(
-        tokens.tokenize(rng.integers(0, 4, 60).astype(np.uint8), vocabulary).ids for _ in range(9)
-    )
+    inputs = tuple(vocabulary.encode(rng.integers(0, 4, 60).astype(np.uint8)) for _ in range(9))
     asked = questions(inputs, rows=[(i, 3) for i in range(9)], tokens=[(i, 50) for i in range(9)])
     expected = Engine(model, vocabulary).answer(asked).tokens
-    tried, forward = [], type(model).forward
+    tried, forward = [], type(model).hidden
 
     def small_memory(self, batch, layer=None):
         tried.append(len(batch))
@@ -246,7 +248,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(monkeypatch, er
             raise error
         return forward(self, batch, layer)
 
-    monkeypatch.setattr(type(model), "forward", small_memory)
+    monkeypatch.setattr(type(model), "hidden", small_memory)
     monkeypatch.setattr(engine_module, "_FEWEST_ROWS", 1)
     engine, seen = Engine(model, vocabulary, batch_size=8), []
     np.testing.assert_allclose(engine.answer(asked, seen.append).tokens, expected, atol=1e-6)
@@ -259,20 +261,18 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(monkeypatch, er
     def no_memory(*_):
         raise error
 
-    monkeypatch.setattr(type(model), "forward", no_memory)
-    with pytest.raises(ConfigError, match="a batch of 1 x 11 tokens: take fewer --window-tokens"):
+    monkeypatch.setattr(type(model), "hidden", no_memory)
+    with pytest.raises(ConfigError, match="a batch of 1 x 11 tokens: take a shorter window"):
         engine.answer(asked)
 
 
 @pytest.mark.parametrize("kind", ["v1", "v2"])
 def test_deterministic_answers_do_not_depend_on_the_company(kind, monkeypatch):
     """On a device of which every result depends on how many are computed together."""
-    checkpoint, model = read_checkpoint(ROOT / "tests" / "golden" / kind)
-    vocabulary = tokens.vocabulary(checkpoint.tokens)
+    checkpoint = read_checkpoint(ROOT / "tests" / "golden" / kind)
+    model, vocabulary = checkpoint.encoder, checkpoint.description.tokenizer
     rng = np.random.default_rng(8)
-    inputs = tuple(
-        tokens.tokenize(rng.integers(0, 4, 60).astype(np.uint8), vocabulary).ids for _ in range(11)
-    )
+    inputs = tuple(vocabulary.encode(rng.integers(0, 4, 60).astype(np.uint8)) for _ in range(11))
 
     def asked(count):
         rows = [(i, t) for i in range(count) for t in (3, 5)]
@@ -281,10 +281,10 @@ def test_deterministic_answers_do_not_depend_on_the_company(kind, monkeypatch):
             edits=[(i, 3, model.arch.mask_id) for i in range(count) if i % 2],
             rows=rows,
             tokens=[(row, 50) for row in range(len(rows))],
-            bases=list(range(len(rows))),
+            bases=[(row, 0, 0) for row in range(len(rows))],
             entropy=list(range(len(rows))),
             hidden=[(i, 4) for i in range(0, count, 2)],
-            likelihood=list(range(0, count, 2)),
+            likelihood=[(i, 1) for i in range(0, count, 2)],
             pooled=list(range(0, count, 2)),
         )
 
@@ -299,7 +299,7 @@ def test_deterministic_answers_do_not_depend_on_the_company(kind, monkeypatch):
         return shifted
 
     monkeypatch.setattr(engine_module, "_FEWEST_ROWS", 1)
-    for owner, name in ((type(model), "forward"), (type(model), "last_at"), (Head, "forward")):
+    for owner, name in ((type(model), "hidden"), (type(model), "last_at"), (Head, "forward")):
         monkeypatch.setattr(owner, name, depends(getattr(owner, name)))
 
     def differing(**options):

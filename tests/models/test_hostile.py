@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ModelError
-from ntvep.models.load import read_checkpoint
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.loaded import load_scorer
 from tests.conftest import ROOT
 
@@ -221,7 +221,7 @@ def test_memory_is_not_spent_on_them(folder: Path) -> None:
 import resource, sys
 from pathlib import Path
 from ntvep.errors import ModelError
-from ntvep.models.load import read_checkpoint
+from ntvep.models.checkpoint import read_checkpoint
 read_checkpoint(Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for folder in sys.argv[2:]:

@@ -14,7 +14,7 @@ import torch
 from ntvep import tokens
 from ntvep.errors import ModelError
 from ntvep.models import second_opinion
-from ntvep.models.load import read_checkpoint
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.second_opinion import (
     Comparison,
     compare,

@@ -1,4 +1,24 @@
-"""contig names -> one spelling: chr1, 1 and NC_000001.11 are the same contig of GRCh38."""
+"""a reference genome as the core sees it -> its stretches, their bases, and names of contigs."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from ntvep.dna import Dna
+from ntvep.windows import Span
+
+
+@runtime_checkable
+class Reference(Protocol):
+    """A reference genome."""
+
+    def spans(self, chrom: str) -> Sequence[Span]:
+        """The stretches of this contig that there are; none if the contig is not there."""
+        ...
+
+    def fetch(self, chrom: str, start: int, stop: int) -> Dna:
+        """Bases of a stretch that lies inside one of the spans."""
+        ...
+
 
 # Versions of the RefSeq accessions of GRCh38's chromosomes 1 to 22, X, Y (NCBI, GCF_000001405.40).
 _REFSEQ_VERSIONS = (

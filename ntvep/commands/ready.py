@@ -1,0 +1,227 @@
+"""model name, genome, Options -> all that turns ALLELES into SCORES, and what outputs say of it."""
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import repeat
+from typing import Protocol, TypeVar
+
+import polars as pl
+
+from ntvep.commands.options import Options
+from ntvep.commands.pace import Pace
+from ntvep.description import Description
+from ntvep.errors import ConfigError
+from ntvep.io.cache import Identity, ScoreCache, the_identity
+from ntvep.io.fasta import FastaReference
+from ntvep.models.loaded import LoadedModel, load_model
+from ntvep.pipeline import PAIRS_PER_PLAN, Scored, ScoringContext, score_stream
+from ntvep.progress import progress
+from ntvep.provenance import Provenance, fingerprint
+from ntvep.settings import Settings, fitting, parse_layer, parse_scores, parse_views
+
+_log = logging.getLogger("ntvep")
+
+# The name that stands for no model: only known scores are written.
+NO_MODEL = "none"
+# Records of the first chunks, as long as the speed of the device is not known.
+_FIRST_RECORDS = 64
+
+
+class HasAlleles(Protocol):
+    """A chunk of an input."""
+
+    @property
+    def alleles(self) -> pl.DataFrame:
+        """ALLELES."""
+        ...
+
+
+C = TypeVar("C", bound=HasAlleles)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A genome and a model that fit together.
+
+    Attributes:
+        genome: the reference.
+        context: what scores.
+        identity: of the scores.
+    """
+
+    genome: FastaReference
+    context: ScoringContext
+    identity: Identity
+
+    def provenance(self, command: str, contigs: Collection[str]) -> Provenance:
+        """What outputs say of their making.
+
+        Args:
+            command: what was typed, or called.
+            contigs: that the alleles lie on.
+        """
+        return Provenance(
+            version=version("ntvep"),
+            command=command,
+            model=self.identity.model,
+            settings=self.context.settings,
+            reference=self.genome.path.name,
+            contigs=self.genome.md5(contigs),
+            fingerprint=self.identity.fingerprint,
+        )
+
+
+def ready(genome: FastaReference, model: str, options: Options) -> Ready:
+    """Load a model, or with the name ``none`` find known scores.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        ConfigError: options that do not go together, or that the model cannot be asked.
+    """
+    parse_scores(options.scores)
+    if model == NO_MODEL:
+        return _known_only(genome, options)
+    loaded = load_model(
+        model,
+        device=options.device,
+        precision=options.precision,
+        batch_size=options.batch_size,
+        deterministic=options.deterministic,
+        threads=options.threads,
+    )
+    _log.info(
+        "model %s on %s, %s; licence: %s. Scores are for research, not for diagnosis",
+        loaded.identity.model_id,
+        loaded.identity.device,
+        loaded.identity.precision,
+        loaded.licence,
+    )
+    return ready_with(loaded, genome, options)
+
+
+def ready_with(loaded: LoadedModel, genome: FastaReference, options: Options) -> Ready:
+    """A model that has been loaded, with a genome and, if one is asked for, a cache.
+
+    Raises:
+        ConfigError: options that do not go together, or that the model cannot be asked.
+    """
+    if options.deterministic and options.cache:
+        raise ConfigError(
+            "--deterministic with --cache: what a cache holds may have been scored in any company; "
+            "leave one of them out"
+        )
+    settings = settings_for(loaded.description, options)
+    identity = Identity(fingerprint(loaded.identity, settings), loaded.identity, settings)
+    known = ScoreCache(options.cache, identity) if options.cache else None
+    context = ScoringContext(genome, loaded.model, loaded.description, settings, known)
+    return Ready(genome, context, identity)
+
+
+def settings_for(model: Description, options: Options) -> Settings:
+    """The settings that options mean for a model.
+
+    Raises:
+        ConfigError: the model cannot be asked so.
+    """
+    settings = Settings(
+        scores=parse_scores(options.scores, model),
+        window_bases=_window_bases(model, options),
+        views=parse_views(options.views, model),
+        layer=parse_layer(options.layer, model.layers),
+        pool=options.pool,
+        softmax=options.softmax,
+        # The step of the model's own grid moves no window.
+        anchor=None if options.anchor == model.tokenizer.stride else options.anchor,
+        max_allele_bases=options.max_allele_bases,
+        max_n_fraction=options.max_n_fraction,
+    )
+    return fitting(settings, model, options.beyond_training)
+
+
+def _window_bases(model: Description, options: Options) -> int:
+    """Length of a window, as asked in bases or in k-mers."""
+    if options.window_tokens is None:
+        return options.window_bases or model.default_bases
+    if options.window_bases is not None:
+        raise ConfigError("--window-bases and --window-tokens say the same; give one of them")
+    if model.tokenizer.kind != "kmer":
+        raise ConfigError("--window-tokens: this model has no k-mers; give --window-bases")
+    longest = model.max_tokens - len(model.tokenizer.front)
+    if not 1 <= options.window_tokens <= longest:
+        raise ConfigError(
+            f"--window-tokens is {options.window_tokens}; this model takes 1 to {longest} (its "
+            f"maximum of {model.max_tokens} less special tokens)"
+        )
+    return options.window_tokens * model.tokenizer.stride
+
+
+def _known_only(genome: FastaReference, options: Options) -> Ready:
+    """``--model none``: windows, views, layer and pool are those of the cache.
+
+    Raises:
+        ConfigError: there is no cache, or it holds several fingerprints and none was chosen.
+    """
+    if options.cache is None:
+        raise ConfigError(f"--model {NO_MODEL} reads known scores: add --cache DIR")
+    found = the_identity(options.cache, options.fingerprint)
+    settings = replace(
+        found.settings,
+        scores=found.settings.scores if options.scores == "all" else parse_scores(options.scores),
+        max_allele_bases=options.max_allele_bases,
+        max_n_fraction=options.max_n_fraction,
+    )
+    _log.info(
+        "no model: scores of %s, fingerprint %s, from %s. Scores are for research, not for "
+        "diagnosis",
+        found.model.model_id,
+        found.fingerprint,
+        options.cache,
+    )
+    identity = replace(found, settings=settings)
+    known = ScoreCache(options.cache, identity)
+    context = ScoringContext(genome, None, found.model.description(), settings, known)
+    return Ready(genome, context, identity)
+
+
+def score_chunks(
+    read: Callable[[Iterable[int]], Iterator[C]],
+    records: int,
+    ready: Ready,
+    use: Callable[[C, Scored], None],
+    quiet: bool,
+) -> None:
+    """Score an input chunk by chunk: memory does not grow with the number of records.
+
+    Args:
+        read: gives chunks of these numbers of records.
+        records: how many there are.
+        ready: what scores.
+        use: takes each chunk and its SCORES, in order.
+        quiet: no progress bar.
+    """
+    context = ready.context
+    full = max(1, PAIRS_PER_PLAN // context.views)
+    # What a cache has not been given is lost when a run is killed, so plans must not take long.
+    # Without a cache all is lost, and the largest plans share the most passes.
+    pace = Pace(full, _FIRST_RECORDS) if context.known and context.model else None
+    sizes = pace.sizes() if pace else repeat(full)
+    chunks = ((chunk, chunk.alleles) for chunk in read(sizes))
+
+    def use_and_measure(chunk: C, scored: Scored) -> None:
+        use(chunk, scored)
+        if pace:
+            pace.done(_records(chunk))
+
+    with progress("records", records, quiet=quiet) as advance:
+        score_stream(
+            chunks,
+            context,
+            use_and_measure,
+            lambda chunk, share: advance(share * _records(chunk)),
+        )
+
+
+def _records(chunk: HasAlleles) -> int:
+    return int(chunk.alleles["record"].n_unique())

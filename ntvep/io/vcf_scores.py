@@ -1,0 +1,89 @@
+"""annotated VCF -> SCORES, and what made them: what vcf_write wrote is read again."""
+
+from collections.abc import Iterable, Sequence
+
+import polars as pl
+
+from ntvep.errors import InputError
+from ntvep.io.vcf import Inspection, place_and_info
+from ntvep.provenance import Provenance
+from ntvep.schema import FRAMESHIFTED, STATUS_DTYPE, STATUS_VCF, Column, Status
+
+
+def provenance_in(inspection: Inspection) -> Provenance:
+    """What the header says of how the scores were made.
+
+    Raises:
+        InputError: it is not a VCF that ntvep annotated.
+    """
+    header = [line.decode("utf-8", "replace") for line in inspection.header]
+    return Provenance.from_vcf_header(header, inspection.name)
+
+
+def scores_in(
+    alleles: pl.DataFrame, lines: Sequence[bytes], columns: Sequence[Column], name: str
+) -> pl.DataFrame:
+    """Alleles with the status and the scores that INFO of their records has.
+
+    Args:
+        alleles: ALLELES of these records, in order.
+        lines: the records.
+        columns: of SCORES; those that VCF has are read.
+        name: of the file, for errors.
+
+    Returns:
+        ALLELES and the columns of numbers, without ``frameshifted``.
+
+    Raises:
+        InputError: a record has not one status for each ALT.
+    """
+    counts = alleles.group_by("record", maintain_order=True).len()["len"].to_list()
+    values: dict[str, list[str | None]] = {c.name: [] for c in columns if c.vcf}
+    statuses: list[str] = []
+    for line, count in zip(lines, counts, strict=True):
+        chrom, pos, entries = place_and_info(line)
+        info = dict(entry.partition("=")[::2] for entry in entries)
+        given = info.get(STATUS_VCF, "").split(",")
+        if len(given) != count or not {*given} <= {*Status}:
+            raise InputError(
+                f"{name}: a sampled record at {chrom}:{pos} has no {STATUS_VCF} for each ALT; it "
+                "was added, or changed, after scoring. Score the file again"
+            )
+        statuses += given
+        for column in columns:
+            if column.vcf:
+                given = info.get(column.vcf, ",".join("." * count)).split(",")
+                values[column.name] += [None if value == "." else value for value in given]
+    read = pl.DataFrame(values, schema=dict.fromkeys(values, pl.String()))
+    scores = read.select(pl.col(n).cast(pl.Float64) for n in values if n != FRAMESHIFTED.name)
+    status = pl.Series("status", statuses, STATUS_DTYPE)
+    return pl.concat((alleles.with_columns(status), scores), how="horizontal")
+
+
+def values_of_groups(
+    lines: Iterable[bytes], column: Column, first: str, second: str, keys: Sequence[str] = ()
+) -> pl.DataFrame:
+    """Scores of the alleles of two groups of records.
+
+    Args:
+        lines: records.
+        column: which score.
+        first: the entry of INFO, ``KEY=value``, that a record of the first group has.
+        second: likewise; a record that has both is of the first.
+        keys: of INFO, whose values are wanted, too.
+
+    Returns:
+        ``chrom``, ``pos``, ``is_first`` and ``value``, a row for each allele that has a score; and
+        the keys, as text, null where a record lacks one.
+    """
+    rows: list[tuple[str | int | float | None, ...]] = []
+    for line in lines:
+        chrom, pos, entries = place_and_info(line)
+        if first in entries or second in entries:
+            info = dict(entry.partition("=")[::2] for entry in entries)
+            record = chrom, pos, first in entries, *map(info.get, keys)
+            values = info.get(column.vcf, ".").split(",")
+            rows.extend((*record, float(value)) for value in values if value != ".")
+    schema = {"chrom": pl.String(), "pos": pl.Int64(), "is_first": pl.Boolean()}
+    schema |= dict.fromkeys(keys, pl.String()) | {"value": pl.Float64()}
+    return pl.DataFrame(rows, schema=schema, orient="row")

@@ -1,0 +1,1 @@
+"""windows -> tokens, one module a kind of tokenizer: the only room for token arithmetic."""

@@ -1,0 +1,91 @@
+"""Goldens of model families, cut for the repository: reference outputs -> tests/golden/NAME.
+
+    python recipes/family_golden.py ../shared/golden/families gpn_convnet gpn_bytenet
+
+The source holds, for each family, a checkpoint in its published layout with random weights
+(``model/``), what the original implementation makes of some sequences (``golden.npz``) and what is
+what (``meta.json``). Here sequences and inputs stay whole. Hidden states and logits are kept at
+some tokens only, and of a large vocabulary some columns, with the logarithm of the sum of all.
+"""
+
+import argparse
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+ROWS, COLUMNS = 12, 64
+KEPT = ("family", "vocabulary_licence", "hidden_convention", "mask_id")
+MODEL_FILES = ("*.json", "*.txt", "*.safetensors", "*.model")
+
+
+def some(count: int, kept: int) -> np.ndarray:
+    """Numbers from 0 to count - 1, both among them, evenly spaced."""
+    return np.unique(np.linspace(0, count - 1, min(count, kept)).round().astype(np.int64))
+
+
+def cut_logits(logits: np.ndarray, ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows of logits; of a large vocabulary some columns, those of the input's tokens included."""
+    if logits.shape[1] <= COLUMNS:
+        return {"logits": logits}
+    columns = np.union1d(some(logits.shape[1], COLUMNS), ids[:COLUMNS])
+    top = logits.max(axis=1).astype(np.float64)
+    total = top + np.log(np.exp(logits - top[:, None].astype(np.float64)).sum(axis=1))
+    return {"logits": logits[:, columns], "columns": columns, "logsumexp": total}
+
+
+def cut(arrays: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
+    """The arrays that are kept."""
+    kept: dict[str, np.ndarray] = {}
+    for name in names:
+        ids = arrays[f"{name}/ids"]
+        # Of a rate model the outputs are fewer than the tokens.
+        outputs = arrays.get(f"{name}/logits", arrays.get(f"{name}/log_rates"))
+        assert outputs is not None, f"no logits of {name}"
+        rows = some(len(outputs), ROWS)
+        kept |= {f"{name}/ids": ids.astype(np.int32), f"{name}/rows": rows}
+        kept |= {f"{name}/{key}": part for key, part in cut_logits(outputs[rows], ids).items()}
+        for key, value in arrays.items():
+            place, _, kind = key.rpartition("/")
+            if place == name and re.fullmatch(r"hidden_\d+|last", kind):
+                kept[key] = value[rows] if len(value) == len(outputs) else value
+            elif re.fullmatch(re.escape(name) + r"/masked_\d+", place):
+                if kind == "logits":
+                    parts = cut_logits(value, arrays[f"{place}/ids"])
+                    kept |= {f"{place}/{part}": array for part, array in parts.items()}
+                else:
+                    kept[key] = value.astype(np.int32)
+    return kept
+
+
+def main() -> None:
+    """Cut each family that is named."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path)
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--output", type=Path, default=ROOT / "tests" / "golden")
+    options = parser.parse_args()
+    for family in options.names:
+        source, output = options.source / family, options.output / family
+        output.mkdir(parents=True, exist_ok=True)
+        for pattern in MODEL_FILES:
+            for path in sorted((source / "model").glob(pattern)):
+                shutil.copyfile(path, output / path.name)
+        meta = json.loads((source / "meta.json").read_text())
+        with np.load(source / "golden.npz") as stored:
+            arrays = cut(dict(stored), list(meta["sequences"]))
+        np.savez_compressed(output / "golden.npz", **arrays)
+        about = {key: meta[key] for key in KEPT if key in meta} | {
+            "sequences": meta["sequences"],
+            "tokenizer_cases": meta.get("tokenizer_cases", {}),
+        }
+        (output / "golden.json").write_text(json.dumps(about, indent=1) + "\n")
+        size = sum(path.stat().st_size for path in output.iterdir())
+        print(f"{output}: {size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
