@@ -1,4 +1,4 @@
-"""The house rules that a machine can read: functions of a size, and no word of a family in the core."""
+"""House rules that a machine can read: the size of functions, no family in the core."""
 
 import ast
 import re
