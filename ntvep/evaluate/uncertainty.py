@@ -66,7 +66,8 @@ def cluster_sums(
     sets = int(np.prod(shape))
     place = of_row.reshape(sets, -1) + n * np.arange(sets)[:, None]
     summed = np.bincount(place.ravel(), values.ravel().astype(np.float64), minlength=sets * n)
-    sums: Float[np.ndarray, "*batch cluster"] = summed.reshape(*shape, n)
+    # Of no variants numpy counts in integers, weights or not.
+    sums: Float[np.ndarray, "*batch cluster"] = summed.astype(np.float64).reshape(*shape, n)
     return sums
 
 
