@@ -284,7 +284,9 @@ def _runs(
 
     def other(batch: int, length: int | None) -> list[dict[str, float]]:
         pairs = prepared_pairs(table, setup.reference, setup.description, setup.settings)
-        return unshared(pairs, setup.settings.scores, theirs, setup.description.tokenizer, batch, length)
+        return unshared(
+            pairs, setup.settings.scores, theirs, setup.description.tokenizer, batch, length
+        )
 
     return {
         "ours": lambda: score_alleles(table, setup),

@@ -65,9 +65,7 @@ def test_only_novel_alleles_are_run(tmp_path):
     score_alleles(some_alleles(range(100, 200, 7)), setup(tmp_path, toy()))
     model, both = toy(), some_alleles(range(100, 300, 7))
     found = score_alleles(both, setup(tmp_path, model))
-    novel = score_alleles(
-        some_alleles(range(205, 300, 7)), context(GENOME, toy(), SETTINGS)
-    )
+    novel = score_alleles(some_alleles(range(205, 300, 7)), context(GENOME, toy(), SETTINGS))
     assert found.known == len(range(100, 200, 7)) + 4
     assert 0 < found.passes <= novel.passes
     fresh = score_alleles(both, context(GENOME, toy(), SETTINGS))

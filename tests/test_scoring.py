@@ -8,6 +8,7 @@ import pytest
 
 from ntvep import scoring
 from ntvep.passes import AnswerIndex, Asking, TokenPair
+from ntvep.tokenizers.kmer import kmers
 from ntvep.tokenizers.overlapping import overlapping_tokenizer
 from tests.toy import like_nt
 from tests.toy_families import FOUR_MERS, tokenizer
@@ -116,9 +117,9 @@ def test_what_is_defined_for_which_pair():
     assert defined("l1", some, rates) == [True, True, True]
     assert defined("l1_token", some, rates) == [False] * 3
     # Overlapping 3-mers have no marginal: no token says all of a base.
-    names = ["[MASK]", "[CLS]", "[UNK]", *(a + b + c for a in "ACGT" for b in "ACGT" for c in "ACGT")]
-    three = replace(KMERS, tokenizer=overlapping_tokenizer(names, 3, front=["[CLS]"]), step=1)
-    assert defined("llr_marginal", some, three) == [False] * 3
+    names = ["[MASK]", "[CLS]", "[UNK]", *kmers(3)]
+    three = overlapping_tokenizer(names, 3, front=["[CLS]"], back=[])
+    assert defined("llr_marginal", some, replace(KMERS, tokenizer=three, step=1)) == [False] * 3
 
 
 def test_a_causal_llr_needs_as_many_terms_on_both_sides():
@@ -135,9 +136,8 @@ def test_a_causal_llr_needs_as_many_terms_on_both_sides():
     told = pair(tokens=tokens("ACGT"))
     assert defined("llr", [same, shorter, unknown, told], causal) == [True, False, False, True]
     # Segments of ALT are others: the number of terms may differ, that of all else may not.
-    pieces = tokenizer("bpe")
-    cut = pieces
-    bpe = replace(causal, tokenizer=pieces)
+    cut = tokenizer("bpe")
+    bpe = replace(causal, tokenizer=cut)
     fewer = pair(tokens=tokens("ACGCGT"), alt_tokens=tokens("ACGACGT"))
     unknown = pair(tokens=tokens("ACGCGT"), alt_tokens=tokens("ACGNGT"))
     assert defined("llr", [fewer, unknown], bpe) == [True, False]

@@ -114,9 +114,21 @@ def test_what_no_model_can_be_asked(wrong, message):
         (BASES, {"window_bases": 50}, "no multiple of 4, as this model needs.*48 or 52"),
         (BASES, {"window_bases": 64}, r"it takes up to 62 bases \(64 tokens, 2 of them special"),
         # 3 tokens of the 7 begin with the changed base's; on the last base of its own, 6 * 4 - 5.
-        (KMERS, {"window_bases": 42}, "leaves room for 19 changed bases.*use --max-allele-bases 19"),
-        (BASES, {"window_bases": 20}, "leaves room for 10 changed bases, but --max-allele-bases is"),
-        (KMERS, {"softmax": "acgt"}, "--softmax acgt: the tokens of this model are no single bases"),
+        (
+            KMERS,
+            {"window_bases": 42},
+            "leaves room for 19 changed bases.*use --max-allele-bases 19",
+        ),
+        (
+            BASES,
+            {"window_bases": 20},
+            "leaves room for 10 changed bases, but --max-allele-bases is",
+        ),
+        (
+            KMERS,
+            {"softmax": "acgt"},
+            "--softmax acgt: the tokens of this model are no single bases",
+        ),
         (KMERS, {"anchor": 9}, "--anchor is 9; expected a multiple of 6 up to 37, half of the"),
         (KMERS, {"anchor": 42}, "--anchor is 42; expected a multiple of 6 up to 37"),
         (KMERS, {"anchor": 0}, "--anchor is 0; expected a multiple of 6"),

@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ModelError
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.convert import convert, convert_apart
 from ntvep.models.fetch import fetch
 from ntvep.models.hub import Source, licence, locate
-from ntvep.models.checkpoint import read_checkpoint
 from tests.conftest import ROOT
 from tests.models.hub_server import COMMIT, MODEL, Hub, serving
 
@@ -301,7 +301,9 @@ def test_a_pickle_is_converted_once(hub, tmp_path, monkeypatch):
     ids = torch.tensor([[3, 700, 2, 900, 1000]])
     ours = read_checkpoint(fetched.folder).encoder
     theirs = read_checkpoint(GOLDEN).encoder
-    torch.testing.assert_close(ours.logits(ours.hidden(ids)[1][0]), theirs.logits(theirs.hidden(ids)[1][0]))
+    torch.testing.assert_close(
+        ours.logits(ours.hidden(ids)[1][0]), theirs.logits(theirs.hidden(ids)[1][0])
+    )
 
     record = json.loads((fetched.folder / "ntvep.json").read_text())
     pickle_sha256 = hashlib.sha256(hub.files["pytorch_model.bin"]).hexdigest()

@@ -9,8 +9,8 @@ from packaging.specifiers import SpecifierSet
 from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ConfigError, ModelError
-from ntvep.models.device import PRECISIONS, be_deterministic, resolve_precision
 from ntvep.models.checkpoint import read_checkpoint
+from ntvep.models.device import PRECISIONS, be_deterministic, resolve_precision
 from ntvep.models.loaded import load_model
 from ntvep.models.second_opinion import compare, refuse_wrong_transformers
 from tests.conftest import ROOT
@@ -171,7 +171,8 @@ def test_deterministic_comes_before_the_first_use_of_a_gpu(monkeypatch):
 def test_half_precision_is_near_single(folder, precision, bound):
     ids = torch.tensor([[3, 9, 2, 700, 800]])
     full, half = (
-        load_model(str(folder), precision=p, device="cpu").model.encoder for p in ("fp32", precision)
+        load_model(str(folder), precision=p, device="cpu").model.encoder
+        for p in ("fp32", precision)
     )
     assert half.blocks[0].qkv.weight.dtype == PRECISIONS[precision]
     # Sums, norms and the head stay as they are.
@@ -198,4 +199,6 @@ def test_cuda_agrees_with_the_cpu(folder, precision, bound):
     ids = torch.tensor([[3, 9, 2, 700, 800]])
     cpu = load_model(str(folder), device="cpu").model.encoder
     gpu = load_model(str(folder), device="cuda", precision=precision).model.encoder
-    torch.testing.assert_close(gpu.hidden(ids.cuda())[1].cpu(), cpu.hidden(ids)[1], atol=bound, rtol=bound)
+    torch.testing.assert_close(
+        gpu.hidden(ids.cuda())[1].cpu(), cpu.hidden(ids)[1], atol=bound, rtol=bound
+    )
