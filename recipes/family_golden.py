@@ -66,6 +66,11 @@ def cut_logits(logits: np.ndarray, ids: np.ndarray) -> dict[str, np.ndarray]:
     return {"logits": logits[:, columns], "columns": columns, "logsumexp": total}
 
 
+def tokens_of_logits(logits: int, tokens: int) -> np.ndarray:
+    """The tokens whose logits the source has: all, every tenth, or the first ones."""
+    return np.arange(logits) * (10 if logits == -(-tokens // 10) < tokens else 1)
+
+
 def cut(arrays: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
     """The arrays that are kept."""
     kept: dict[str, np.ndarray] = {}
@@ -74,16 +79,19 @@ def cut(arrays: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray
         # Of a rate model the outputs are fewer than the tokens.
         outputs = arrays.get(f"{name}/logits", arrays.get(f"{name}/log_rates"))
         assert outputs is not None, f"no logits of {name}"
-        rows = some(len(outputs), ROWS)
+        chosen = some(len(outputs), ROWS)
+        rows = tokens_of_logits(len(outputs), len(arrays[f"{name}/last"]))[chosen]
         kept |= {f"{name}/ids": ids.astype(np.int32), f"{name}/rows": rows}
         if f"{name}/columns" in arrays:
             kept |= {
-                f"{name}/logits": outputs[rows],
+                f"{name}/logits": outputs[chosen],
                 f"{name}/columns": arrays[f"{name}/columns"],
-                f"{name}/logsumexp": arrays[f"{name}/logsumexp"][rows],
+                f"{name}/logsumexp": arrays[f"{name}/logsumexp"][chosen],
             }
         else:
-            kept |= {f"{name}/{key}": part for key, part in cut_logits(outputs[rows], ids).items()}
+            kept |= {
+                f"{name}/{key}": part for key, part in cut_logits(outputs[chosen], ids).items()
+            }
         for key, value in arrays.items():
             place, _, kind = key.rpartition("/")
             if place == name and re.fullmatch(r"hidden_\d+|last", kind):
@@ -117,7 +125,11 @@ def main() -> None:
         np.savez_compressed(output / "golden.npz", **arrays)
         about = {key: meta[key] for key in KEPT if key in meta} | {
             "sequences": meta["sequences"],
-            "tokenizer_cases": meta.get("tokenizer_cases", {}),
+            # Of a vocabulary that was cut for the golden, the cases of the cut one.
+            "tokenizer_cases": {
+                text: ids["tiny"] if isinstance(ids, dict) else ids
+                for text, ids in meta.get("tokenizer_cases", {}).items()
+            },
         }
         (output / "golden.json").write_text(json.dumps(about, indent=1) + "\n")
         size = sum(path.stat().st_size for path in output.iterdir())

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from ntvep.models.checkpoint import read_checkpoint
 
 from benchmarks.null import Null
 from benchmarks.throughput import prepared_pairs, unshared
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.engine import Engine
 from ntvep.models.second_opinion import load_reference
 from ntvep.objectives import SCORE_NAMES

@@ -20,8 +20,8 @@ SECONDS = 10
 
 
 def bodies(data):
-    """Records, each without INFO; and INFO apart."""
-    lines = [line for line in data.splitlines(keepends=True) if not line.startswith(b"#")]
+    """Records, each without INFO; and INFO apart. A blank line is no record."""
+    lines = [line for line in data.splitlines() if line and not line.startswith(b"#")]
     fields = [line.rstrip(b"\r\n").split(b"\t") for line in lines]
     return [f[:7] + f[8:] for f in fields], [f[7] for f in fields]
 

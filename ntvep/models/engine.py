@@ -287,6 +287,9 @@ class Engine:
     ) -> tuple[Int64[np.ndarray, "row"], Float32[Tensor, "row vocab"]]:
         """Rows asked of a batch, and their log-probabilities (of a rate model, its log rates)."""
         rows, of_pass = asked.rows.of(batch.passes)
+        if not len(rows):
+            width = 4 if self.encoder.objective == "rates" else len(self.tokenizer.terms)
+            return rows, torch.zeros(0, width, device=self.device)
         if batch.rows_only:
             at_rows = hidden.last[:, 0]
         else:

@@ -28,7 +28,7 @@ from ntvep.errors import ModelError
 from ntvep.models.family import Config, Family, Shapes, TensorMap
 from ntvep.models.folder import checked_numbers, read_text
 from ntvep.models.nt import Product
-from ntvep.schema import Objective
+from ntvep.objectives import Objective
 from ntvep.tokenizers.base import base_tokenizer
 
 Hidden = Float[Tensor, "pass token dim"]

@@ -26,7 +26,7 @@ from ntvep.description import Description
 from ntvep.errors import ModelError
 from ntvep.models.family import Config, Family, Shapes, TensorMap
 from ntvep.models.folder import checked_numbers
-from ntvep.schema import Objective
+from ntvep.objectives import Objective
 from ntvep.tokenizers.base import base_tokenizer
 
 # A place in it is the id. ``-`` is what stands beyond the end of a contig.

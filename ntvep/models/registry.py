@@ -4,16 +4,34 @@ from pathlib import Path
 
 from ntvep.errors import ModelError
 from ntvep.models.carbon import CARBON
+from ntvep.models.dnabert import DNABERT
+from ntvep.models.dnabert2 import DNABERT2
 from ntvep.models.family import Config, Family
+from ntvep.models.gena import GENA
 from ntvep.models.generator import GENERATOR
 from ntvep.models.gpn import GPN
 from ntvep.models.marin_dna import MARIN_DNA
+from ntvep.models.moderngena import MODERNGENA
+from ntvep.models.mutbert import MUTBERT
 from ntvep.models.nt import NT
 from ntvep.models.phylogpn import PHYLOGPN
 from ntvep.models.stock import STOCK
 
-# The last one takes whatever transformers has a class for.
-FAMILIES: tuple[Family, ...] = (NT, GPN, PHYLOGPN, MARIN_DNA, GENERATOR, CARBON, STOCK)
+FAMILIES: tuple[Family, ...] = (
+    NT,
+    GPN,
+    PHYLOGPN,
+    DNABERT,
+    DNABERT2,
+    GENA,
+    MODERNGENA,
+    MUTBERT,
+    MARIN_DNA,
+    GENERATOR,
+    CARBON,
+    # Whatever transformers has a class for: the last one.
+    STOCK,
+)
 
 
 def family_of(folder: Path, config: Config) -> Family:

@@ -47,7 +47,8 @@ def _class(row: list[str]) -> tuple[str, int]:
 
 def test_folder_is_small() -> None:
     size = sum(path.stat().st_size for path in DEMO.rglob("*") if path.is_file())
-    assert size < 8e6
+    # Two checkpoints of up to 7 and 4 MB.
+    assert size < 12e6
 
 
 def test_index_is_that_of_the_slice() -> None:

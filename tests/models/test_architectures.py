@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-
 from ntvep.models.load import published_keys
+
 from ntvep.models.nt import Architecture, NucleotideTransformer
 
 V1 = {

@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ModelError
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.convert import convert, convert_apart
 from ntvep.models.fetch import fetch
 from ntvep.models.hub import Source, licence, locate
-from ntvep.models.checkpoint import read_checkpoint
 from tests.conftest import ROOT
 from tests.models.hub_server import COMMIT, MODEL, Hub, serving
 

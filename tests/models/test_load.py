@@ -9,8 +9,8 @@ from packaging.specifiers import SpecifierSet
 from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ConfigError, ModelError
-from ntvep.models.device import PRECISIONS, be_deterministic, resolve_precision
 from ntvep.models.checkpoint import read_checkpoint
+from ntvep.models.device import PRECISIONS, be_deterministic, resolve_precision
 from ntvep.models.loaded import load_scorer
 from ntvep.models.second_opinion import compare, refuse_wrong_transformers
 from tests.conftest import ROOT
