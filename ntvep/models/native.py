@@ -43,7 +43,6 @@ from ntvep.objectives import Objective
 _HEADS: Mapping[str, tuple[str, ...]] = {
     "bert": ("cls",),
     "roberta": ("lm_head",),
-    "modernbert": ("head", "decoder"),
 }
 # Far beyond every published model: what is outside is a damaged or hostile config.json, and must
 # not decide how much memory we ask for. Some models hold a table of position x position.
@@ -387,9 +386,6 @@ def native_tensors(config: Config, shapes: Shapes) -> TensorMap:
 
 def _refuse_foreign(config: Config, shapes: Shapes) -> None:
     kind = config["model_type"]
-    if kind == "modernbert":
-        # It has a Wqkv of its own.
-        return
     for part, architecture in _FOREIGN.items():
         if name := next((name for name in shapes if f".{part}." in name), None):
             raise ModelError(

@@ -34,7 +34,7 @@ from tests.conftest import ROOT
 
 GOLDEN = ROOT / "tests" / "golden"
 LETTERS = ("<unk>", "<pad>", "<mask>", "<cls>", "A", "T", "C", "G", "N", "<eos>", "<bos>")
-MASKED = ("bert", "roberta", "modernbert")
+MASKED = ("bert", "roberta")
 
 COMMON = {
     "vocab_size": 11, "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -61,7 +61,6 @@ CONFIGS = {
     "mamba2": SSM | {"num_heads": 4, "head_dim": 24, "n_groups": 1},
     "bert": COMMON,
     "roberta": COMMON,
-    "modernbert": COMMON | {"global_attn_every_n_layers": 2, "local_attention": 16},
 }
 STATES = ("llama", "qwen3", "mistral", "mixtral", "gpt2", "gpt_neox", "gemma", "olmo")
 
