@@ -22,7 +22,7 @@ from ntvep import cli, pipeline
 from ntvep.commands import ready
 from ntvep.commands.options import Options
 from ntvep.commands.score import score_file
-from ntvep.objectives import SCORE_NAMES
+from ntvep.objectives import defined_scores
 from ntvep.schema import check, score_schema
 from tests.conftest import ROOT
 
@@ -97,7 +97,7 @@ def test_score_annotates_every_allele_once(run, files):
     assert done.status == 0, done.err
     assert "Scores are for research, not for diagnosis" in done.err
     table = pl.read_parquet("out.parquet")
-    check(table, score_schema(SCORE_NAMES, with_sd=False))
+    check(table, score_schema(defined_scores("masked", "kmer"), with_sd=False))
     assert table["status"].to_list() == [
         "ok", "ok", "ok", "symbolic_allele", "spanning_deletion", "ok", "ref_mismatch", "ok", "ok",
         "contig_not_in_reference",
@@ -342,7 +342,7 @@ def test_no_contig_in_common_stops(run, files):
 @pytest.mark.parametrize(
     ("extra", "status", "message"),
     [
-        (("--scores", "llr,score"), 2, "unknown score 'score'; known scores: all, llr, llr_marg"),
+        (("--scores", "llr,score"), 2, "unknown score 'score'; known scores: all, llr, llr_site, "),
         (("--window-tokens", "64"), 2, "takes 1 to 63 (its maximum of 64 less special tokens)"),
         (("--window-tokens", "6"), 2, "leaves room for 13 changed bases"),
         (("--views", "3"), 2, "expected 1, 2 or all (12)"),
@@ -442,7 +442,14 @@ def test_help_has_examples_and_model_info_says_the_licence(run):
     assert "Examples" in run("score", "--help").out
     done = run("model", "info", "demo")
     assert done.status == 0
-    for part in ("1,731,979", "rotary", "512 tokens", "apache-2.0"):
+    for part in (
+        "1,731,979",
+        "masked",
+        "kmer, 4107 ids",
+        "3,072 bases",
+        "513 tokens",
+        "apache-2.0",
+    ):
         assert part in done.out
     assert "non-commercial" in run("--help").out
 
