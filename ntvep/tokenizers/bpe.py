@@ -89,3 +89,27 @@ class Bpe:
     def spoiled(self, tokens: Tokens, changed: range) -> bool:
         """Whether one of these tokens holds anything but A, C, G, T."""
         return not self.terms[tokens.ids[changed.start : changed.stop]].all()
+
+
+def bpe_tokenizer(
+    segment: Segment,
+    tokens: Sequence[str],
+    vocab_size: int,
+    *,
+    mask: int | None,
+    front: Sequence[int],
+    back: Sequence[int],
+) -> Bpe:
+    """A tokenizer from a vocabulary's spellings.
+
+    Args:
+        segment: cuts a sequence, without special tokens.
+        tokens: spelling of each id; "" for an id that has none.
+        vocab_size: number of logits, which may be larger.
+        mask: id of the mask; None if the model has none.
+        front: ids of special tokens before the bases.
+        back: behind them.
+    """
+    terms = np.zeros(vocab_size, bool)
+    terms[: len(tokens)] = [bool(token) and not token.strip("ACGT") for token in tokens]
+    return Bpe(segment, mask, tuple(front), tuple(back), terms)

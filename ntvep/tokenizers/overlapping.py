@@ -29,7 +29,7 @@ class Overlapping:
     """
 
     k: int
-    ids: Int32[np.ndarray, "kmer+1"]
+    ids: Int32[np.ndarray, "_"]
     mask: int | None
     front: tuple[int, ...]
     back: tuple[int, ...]
