@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from ntvep.tokens import SIX_MERS
+from ntvep.tokenizers.kmer import kmers
 
 _WEIGHTS = "model.safetensors"
-VOCABULARY = ("<unk>", "<pad>", "<mask>", "<cls>", *SIX_MERS, *"ATCGN", "<eos>", "<bos>")
+VOCABULARY = ("<unk>", "<pad>", "<mask>", "<cls>", *kmers(6), *"ATCGN", "<eos>", "<bos>")
 
 
 @dataclass(frozen=True)

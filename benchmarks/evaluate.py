@@ -1,6 +1,6 @@
 """Time and memory of ``ntvep evaluate`` on two million labelled variants, bootstrap included.
 
-    python benchmarks/evaluate.py [VARIANTS] [SCORES]
+    python -m benchmarks.evaluate [VARIANTS] [SCORES]
 
 Files are made first and do not count. Prints one row of the table in benchmarks/README.md.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from benchmarks.null import DESCRIPTION
 from ntvep.io.tables import table_writer
 from ntvep.provenance import ModelIdentity, Provenance, fingerprint
 from ntvep.schema import LABELS, score_schema
@@ -83,7 +84,14 @@ def write_files(folder: Path, n: int, names: tuple[str, ...]) -> None:
         stars=pl.Series(rng.integers(0, 5, n)),
         source=pl.lit("synthetic"),
     )
-    identity = ModelIdentity("synthetic", None, "0" * 64, "0" * 64, "fp32", "cpu")
+    identity = ModelIdentity.of(
+        DESCRIPTION,
+        model_id="synthetic",
+        revision=None,
+        weights_sha256="0" * 64,
+        precision="fp32",
+        device="cpu",
+    )
     settings = Settings(scores=names)
     made = Provenance("0", "", identity, settings, "", {}, fingerprint(identity, settings))
     for name, table, columns, provenance in (

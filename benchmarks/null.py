@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ntvep.description import Description
 from ntvep.models.loaded import LoadedModel
 from ntvep.passes import Answers, Questions
 from ntvep.provenance import ModelIdentity
-from ntvep.tokens import ANY_VOCABULARY
+from ntvep.tokenizers.blank import blank
 
 
 @dataclass
@@ -41,10 +42,31 @@ class Null:
         )
 
 
-def null_scorer(dim: int = 8) -> LoadedModel:
+# What a published model of 6-mers says of itself; ids are of no vocabulary.
+DESCRIPTION = Description(
+    family="nt",
+    objective="masked",
+    tokenizer=blank({"k": 6}),
+    vocabulary_sha256="0" * 64,
+    layers=24,
+    max_tokens=1_000,
+    default_bases=5_994,
+    trained_bases=5_994,
+    step=6,
+)
+
+
+def null_model(dim: int = 8) -> LoadedModel:
     """It, in the place of a model of the published size."""
-    identity = ModelIdentity("null", None, "0" * 64, "0" * 64, "fp32", "cpu")
-    return LoadedModel(Null(dim), ANY_VOCABULARY, identity, 1_000, None, "none")
+    identity = ModelIdentity.of(
+        DESCRIPTION,
+        model_id="null",
+        revision=None,
+        weights_sha256="0" * 64,
+        precision="fp32",
+        device="cpu",
+    )
+    return LoadedModel(Null(dim), DESCRIPTION, identity, "none")
 
 
 def run(*arguments: str) -> None:
@@ -54,9 +76,9 @@ def run(*arguments: str) -> None:
         RuntimeError: the command failed.
     """
     from ntvep import cli
-    from ntvep.commands import score
+    from ntvep.commands import ready
 
-    score.load_scorer = lambda _, **options: null_scorer()
+    ready.load_model = lambda _, **options: null_model()
     sys.argv = ["ntvep", *arguments]
     try:
         cli.main()

@@ -14,15 +14,14 @@ from pathlib import Path
 
 import polars as pl
 
-from benchmarks.null import Null
+from benchmarks.null import DESCRIPTION, Null
 from ntvep import dna
 from ntvep.io import vcf
 from ntvep.io.fasta import FastaReference, open_reference
-from ntvep.objectives import SCORE_NAMES
+from ntvep.objectives import defined_scores
 from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.schema import ALLELES, Status
 from ntvep.settings import Settings
-from ntvep.tokens import ANY_VOCABULARY
 
 SLICE = Path(__file__).parents[1] / "ntvep" / "demo" / "chr22_20012478_20215143.grch38.fa.gz"
 FIRST = 20_100_000
@@ -50,7 +49,7 @@ def count(
 ) -> tuple[float, float]:
     """Passes per scored allele, and how many the same would take unshared."""
     settings = Settings(scores=names, views=views)
-    scored = score_alleles(alleles, ScoringContext(reference, Null(), ANY_VOCABULARY, settings))
+    scored = score_alleles(alleles, ScoringContext(reference, Null(), DESCRIPTION, settings))
     ok = scored.scores.filter(pl.col("status") == Status.OK)
     substitutions = (ok["ref"].str.len_bytes() == ok["alt"].str.len_bytes()).sum()
     masked = substitutions + 2 * (ok.height - substitutions)
@@ -78,7 +77,7 @@ def main() -> None:
     print("| list | alleles | scores | views | passes per allele | unshared | ratio |")
     print("|---|---|---|---|---|---|---|")
     for name, alleles, reference in lists:
-        for scores, label in ((("llr",), "llr"), (SCORE_NAMES, "all")):
+        for scores, label in ((("llr",), "llr"), (defined_scores("masked", "kmer"), "all")):
             for views in (1, 2):
                 ours, unshared = count(alleles, reference, scores, views)
                 print(

@@ -18,20 +18,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from ntvep.models.checkpoint import read_checkpoint
 from scipy.stats import spearmanr
 from torch import Tensor
 
 from benchmarks import checkpoints
 from benchmarks.passes import SLICE, snvs
 from ntvep.io.fasta import open_reference
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.engine import Engine
 from ntvep.models.hub import locate
 from ntvep.models.nt import NucleotideTransformer, Product
-from ntvep.objectives import SCORE_NAMES
+from ntvep.objectives import defined_scores
 from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.settings import Settings
-from ntvep.tokens import vocabulary
 
 
 def to_tf32(model: NucleotideTransformer) -> NucleotideTransformer:
@@ -66,24 +65,25 @@ def main() -> None:
             if given.shape
             else locate("demo").folder
         )
-        checkpoint, model = read_checkpoint(path)
-    names = vocabulary(checkpoint.tokens)
+        checkpoint = read_checkpoint(path)
+    model, description = checkpoint.encoder, checkpoint.description
+    assert isinstance(model, NucleotideTransformer)
+    names = defined_scores(description.objective, description.tokenizer.kind)
     chr22 = open_reference(SLICE)
     # A place in a few hundred bases, one of its three SNVs: no two share a 6-mer.
     step = 180_000 // given.variants
     alleles = snvs(chr22, range(20_020_000, 20_200_000, step)).gather_every(3)
-    settings = Settings(window_tokens=given.window_tokens, max_tokens=1000, views=1)
+    settings = Settings(names, window_bases=6 * given.window_tokens, views=1)
 
     def scores(made: NucleotideTransformer) -> pl.DataFrame:
-        return score_alleles(
-            alleles, ScoringContext(chr22, Engine(made, names), names, settings)
-        ).scores
+        engine = Engine(made, description.tokenizer)
+        return score_alleles(alleles, ScoringContext(chr22, engine, description, settings)).scores
 
     ways: dict[str, Callable[[NucleotideTransformer], NucleotideTransformer]] = {
         "fp32": lambda m: m,
         "tf32": to_tf32,
-        "fp16": lambda m: m.multiply_in(torch.float16),
-        "bf16": lambda m: m.multiply_in(torch.bfloat16),
+        "fp16": lambda m: m.in_precision(torch.float16),
+        "bf16": lambda m: m.in_precision(torch.bfloat16),
         "half throughout": half_throughout,
     }
     truth = scores(copy.deepcopy(model).double())
@@ -93,7 +93,7 @@ def main() -> None:
     print("| score | spread | " + " | ".join(ways) + " |")
     print("|---|---|" + "---|" * len(ways))
     found = {way: scores(change(copy.deepcopy(model))) for way, change in ways.items()}
-    for name in SCORE_NAMES:
+    for name in names:
         exact = truth[name].to_numpy()
         cells = []
         for table in found.values():

@@ -29,19 +29,22 @@ import torch
 
 from benchmarks import checkpoints
 from benchmarks.passes import FIRST, SLICE, clinvar, snvs
-from ntvep.alleles import Prepared, Reference, preparer
+from ntvep.alleles import Prepared, preparer
+from ntvep.description import Description
+from ntvep.genome import Reference
 from ntvep.io.fasta import open_reference
 from ntvep.models.device import be_deterministic
 from ntvep.models.engine import Engine
-from ntvep.models.loaded import load_scorer
+from ntvep.models.loaded import load_model
 from ntvep.models.second_opinion import load_reference
-from ntvep.objectives import SCORE_NAMES
+from ntvep.objectives import defined_scores
 from ntvep.passes import TokenPair
 from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.schema import Status
 from ntvep.settings import Settings
-from ntvep.tokens import Vocabulary
+from ntvep.tokenizers.kmer import Kmers
 
+ALL = defined_scores("masked", "kmer")
 # Inputs in a batch of (b): what fits the memory of a common GPU with full logits.
 BATCH = 16
 PAD = 1
@@ -51,7 +54,7 @@ def unshared(
     pairs: Sequence[TokenPair],
     names: Sequence[str],
     model: torch.nn.Module,
-    vocabulary: Vocabulary,
+    tokenizer: Kmers,
     batch: int,
     length: int | None,
 ) -> list[dict[str, float]]:
@@ -61,7 +64,7 @@ def unshared(
         pairs: SNVs and indels, tokenised.
         names: score columns.
         model: transformers' own.
-        vocabulary: of it.
+        tokenizer: of it.
         batch: inputs run together.
         length: pad to this; None pads to the longest of the batch.
     """
@@ -74,13 +77,13 @@ def unshared(
         if pair.alt is None:
             alt[pair.alt_changed.start : pair.alt_changed.stop] = pair.alt_ids
         masked = pair.ref.ids.copy()
-        masked[pair.ref_changed.start : pair.ref_changed.stop] = vocabulary.mask
+        masked[pair.ref_changed.start : pair.ref_changed.stop] = tokenizer.mask
         first = len(inputs)
         inputs.append(masked)
         masked_alt = first
         if pair.alt is not None:
             other = alt.copy()
-            other[pair.alt_changed.start : pair.alt_changed.stop] = vocabulary.mask
+            other[pair.alt_changed.start : pair.alt_changed.stop] = tokenizer.mask
             masked_alt = len(inputs)
             inputs.append(other)
         ref_at = len(inputs)
@@ -89,7 +92,7 @@ def unshared(
         of_pair.append((first, masked_alt, ref_at, ref_at + 1))
     outputs = _run(inputs, model, batch, length, whole)
     return [
-        _scores(pair, places, inputs, outputs, vocabulary, whole)
+        _scores(pair, places, inputs, outputs, tokenizer, whole)
         for pair, places in zip(pairs, of_pair, strict=True)
     ]
 
@@ -126,7 +129,7 @@ def _scores(
     places: tuple[int, int, int, int],
     inputs: Sequence[np.ndarray],
     outputs: Sequence[tuple[torch.Tensor, torch.Tensor]],
-    vocabulary: Vocabulary,
+    tokenizer: Kmers,
     whole: bool,
 ) -> dict[str, float]:
     """Every column of one pair, as docs/scores.md defines it."""
@@ -146,11 +149,11 @@ def _scores(
     if pair.snv:
         offset, before, after = pair.snv
         of_base = [
-            first[torch.from_numpy(vocabulary.with_base[offset, base])].logsumexp(0)
+            first[torch.from_numpy(tokenizer.members[offset, base])].logsumexp(0)
             for base in (before, after)
         ]
         scores["llr_marginal"] = float(of_base[1] - of_base[0])
-    if pair.is_substitution:
+    if pair.same_places:
         unmasked = outputs[ref][0]
         scores["llr_unmasked"] = float(
             unmasked[changed, list(pair.alt_ids)].double().sum()
@@ -176,10 +179,10 @@ def _scores(
 
 
 def prepared_pairs(
-    alleles: pl.DataFrame, reference: Reference, vocabulary: Vocabulary, settings: Settings
+    alleles: pl.DataFrame, reference: Reference, model: Description, settings: Settings
 ) -> list[TokenPair]:
     """Tokens of every allele that can be scored."""
-    prepare = preparer(reference, vocabulary, settings)
+    prepare = preparer(reference, model, settings)
     outcomes = (prepare(*row) for row in alleles.select("chrom", "pos", "ref", "alt").iter_rows())
     prepared = (outcome for outcome in outcomes if isinstance(outcome, Prepared))
     return [pair for outcome in prepared for pair in outcome.pairs if pair is not None]
@@ -212,15 +215,15 @@ def main() -> None:
     torch.use_deterministic_algorithms(False)
     with tempfile.TemporaryDirectory() as folder:
         path = checkpoints.make(Path(folder), shape)
-        scorer = load_scorer(str(path), device=given.device, precision=given.precision)
+        loaded = load_model(str(path), device=given.device, precision=given.precision)
         theirs = load_reference(path).to(given.device)
-    assert isinstance(scorer.model, Engine)
+    assert isinstance(loaded.model, Engine)
     n = given.variants
     chr22 = open_reference(SLICE)
     sparse = snvs(chr22, range(FIRST - 80_000, FIRST + 80_000, 1000)).gather_every(3)
     lists = [
-        ("one SNV per kb", sparse, chr22, SCORE_NAMES, 999, n),
-        ("one SNV per kb", sparse, chr22, SCORE_NAMES, 199, 5 * n),
+        ("one SNV per kb", sparse, chr22, ALL, 999, n),
+        ("one SNV per kb", sparse, chr22, ALL, 199, 5 * n),
         (
             "every SNV of a region",
             snvs(chr22, range(FIRST, FIRST + 6 * n)),
@@ -232,14 +235,14 @@ def main() -> None:
     ]
     if given.vcf:
         dense = clinvar(given.vcf)
-        lists.append(("ClinVar", dense, open_reference(given.reference), SCORE_NAMES, 199, 5 * n))
+        lists.append(("ClinVar", dense, open_reference(given.reference), ALL, 199, 5 * n))
     print(f"{given.shape} on {given.device}, {given.precision}, {torch.get_num_threads()} threads")
     heads = ("list", "scores", "tokens", "variants", "passes each", "ours, variants/s",
              "/ deterministic", "/ (b)", "/ (a)")  # fmt: skip
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for name, alleles, reference, names, window, count in lists:
-        settings = Settings(scores=names, window_tokens=window, max_tokens=1000, views=1)
-        setup = ScoringContext(reference, scorer.model, scorer.vocabulary, settings)
+        settings = Settings(scores=names, window_bases=6 * window, views=1)
+        setup = ScoringContext(reference, loaded.model, loaded.description, settings)
         table = alleles.head(count)
         found = score_alleles(table, setup)
         scored = found.scores.filter(pl.col("status") == Status.OK)
@@ -280,8 +283,10 @@ def _runs(
             torch.use_deterministic_algorithms(False)
 
     def other(batch: int, length: int | None) -> list[dict[str, float]]:
-        pairs = prepared_pairs(table, setup.reference, setup.vocabulary, setup.settings)
-        return unshared(pairs, setup.settings.scores, theirs, setup.vocabulary, batch, length)
+        pairs = prepared_pairs(table, setup.reference, setup.description, setup.settings)
+        return unshared(
+            pairs, setup.settings.scores, theirs, setup.description.tokenizer, batch, length
+        )
 
     return {
         "ours": lambda: score_alleles(table, setup),
@@ -295,7 +300,7 @@ def _on_cuda(
     shape: checkpoints.Shape, setup: ScoringContext, table: pl.DataFrame, passes: int, tokens: int
 ) -> None:
     """Print the share of the matmul peak that our run reaches, its idle share and its memory."""
-    dtype = setup.model.model.blocks[0].qkv.weight.dtype
+    dtype = setup.model.encoder.blocks[0].qkv.weight.dtype
     square = torch.randn(8192, 8192, device="cuda", dtype=dtype)
     for _ in range(3):
         square @ square

@@ -511,14 +511,7 @@ def asked(
     ref, alt, _ = sides
     count, inputs = len(pairs), readings.passes
     sizes = len(inputs), 1 + int(inputs.lengths.max(initial=0))
-    # A rate model has the rates of both bases at one place of the REF input.
-    beside = replace(alt, start=ref.start) if asking.model.objective == "rates" else alt
-    lines = (
-        ref.lines(wants.alone, readings.alone_ref),
-        beside.lines(wants.alone, readings.alone_alt),
-        ref.lines(wants.unmasked, readings.whole_ref),
-        alt.lines(wants.unmasked, readings.whole_ref),
-    )
+    lines = _token_lines(ref, alt, wants, readings, asking)
     first = _first_predicted(pairs, ref, asking)[wants.entropy]
     rows, (entropy_row, base_row, *line_rows) = _numbered(
         _packed(sizes, readings.alone_ref[wants.entropy], first),
@@ -563,6 +556,20 @@ def asked(
         alt_sum=_by_pair(count, wants.sums, of_sums[1]),
         ref_pool=_by_pair(count, wants.pools, of_pooled[0]),
         alt_pool=_by_pair(count, wants.pools, of_pooled[1]),
+    )
+
+
+def _token_lines(
+    ref: Side, alt: Side, wants: Wants, readings: Readings, asking: Asking
+) -> tuple[Lines, Lines, Lines, Lines]:
+    """Log-probabilities of changed tokens: alone, of REF and ALT; unmasked, of REF and ALT."""
+    # A rate model has the rates of both bases at one place of the REF input.
+    beside = replace(alt, start=ref.start) if asking.model.objective == "rates" else alt
+    return (
+        ref.lines(wants.alone, readings.alone_ref),
+        beside.lines(wants.alone, readings.alone_alt),
+        ref.lines(wants.unmasked, readings.whole_ref),
+        alt.lines(wants.unmasked, readings.whole_ref),
     )
 
 

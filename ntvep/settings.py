@@ -187,7 +187,7 @@ def fitting(settings: Settings, model: Description, beyond_training: bool = Fals
         raise ConfigError("--pool mean_cls: this model has no special token before the bases")
     if settings.softmax == "acgt" and model.tokenizer.nucleotides is None:
         raise ConfigError("--softmax acgt: the tokens of this model are no single bases")
-    anchor = settings.anchor or stride
+    anchor = stride if settings.anchor is None else settings.anchor
     most = bases // 2 - settings.max_allele_bases
     if anchor != stride and (anchor % stride or not stride <= anchor <= most):
         raise ConfigError(

@@ -27,8 +27,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ntvep.models.load import published_keys, read_checkpoint
-from ntvep.models.nt import Architecture, Block, NucleotideTransformer
+from ntvep.models.checkpoint import read_checkpoint
+from ntvep.models.nt import Architecture, Block, NucleotideTransformer, published_keys
 
 ROOT = Path(__file__).resolve().parents[1]
 SLICE = ROOT / "ntvep" / "demo" / "chr22_20012478_20215143.grch38.fa.gz"
@@ -209,9 +209,9 @@ def masked_losses(
                 masked = part[tile] == number
                 tokens = torch.full((per_tile, length + 1), CLS)
                 tokens[:, 1:] = torch.where(masked, MASK, codes[tile] + FIRST)
-                hidden = model(tokens)[1][:, 1:][masked]
+                hidden = model.hidden(tokens)[1][:, 1:][masked]
                 target = codes[tile][masked]
-                loss = F.cross_entropy(model.head(hidden), target + FIRST, reduction="none")
+                loss = F.cross_entropy(model.logits(hidden), target + FIRST, reduction="none")
                 ours.append(loss.double())
                 theirs.append(-frequencies[target])
     model.train(training)
@@ -408,8 +408,8 @@ def train(
         given, wanted = next(source)
         asked = wanted != -100
         with parametrize.cached():
-            hidden = model(given)[1][:, 1:][asked]
-            loss = F.cross_entropy(model.head(hidden), wanted[asked])
+            hidden = model.hidden(given)[1][:, 1:][asked]
+            loss = F.cross_entropy(model.logits(hidden), wanted[asked])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -628,8 +628,8 @@ def main() -> None:
         model, best_step = train(split, log_frequencies, options)
         save(model, options.output)
         print(f"written: {options.output}, the state of step {best_step}")
-    checkpoint, model = read_checkpoint(options.output)
-    losses = masked_losses(model, split, split.held_out, log_frequencies)
+    checkpoint = read_checkpoint(options.output)
+    losses = masked_losses(checkpoint.encoder, split, split.held_out, log_frequencies)
     print(f"{checkpoint.parameters:,} parameters, {losses.model.size:,} held-out masked 6-mers")
     print(loss_table(losses, pseudocount))
     if best_step is not None:

@@ -27,6 +27,46 @@ def some(count: int, kept: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, kept)).round().astype(np.int64))
 
 
+def one_layout(family: str, arrays: dict[str, np.ndarray], meta: dict) -> dict[str, np.ndarray]:
+    """Arrays of the causal models, whose source names them otherwise, under the names used here."""
+    if not any(key.endswith("_ids") for key in arrays):
+        return arrays
+    sequences = meta["sequences"]
+    if family == "generator":
+        # As ntvep does, in upper case: the original makes each lower-case letter an <oov>.
+        for name in ("soft", "odd"):
+            sequences[f"{name}_upper"] = sequences.pop(name).upper()
+    if family == "hyenadna":
+        sequences["soft_upper"] = sequences.pop("soft").upper()
+    if family in ("hyenadna", "evo2"):
+        # To the first letter that the original spells in its own way, and ntvep as upper case or
+        # as N: what stands before it does not depend on it.
+        sequences |= {n: re.sub(r"[^ACGTN].*", "", text) for n, text in sequences.items()}
+    if family == "mamba":
+        # Its R is <unk> for the original, and an N, which this vocabulary has, for ntvep.
+        del sequences["odd"]
+    # transformers' Mamba does not give the input of the first block, but the output of the last
+    # one before the final norm.
+    first = 1 if family == "mamba" else 0
+    kept = {}
+    for name in sequences:
+        # Special tokens stand before the bases of the other families.
+        count = len(sequences[name]) if family in ("hyenadna", "evo2") else None
+        for key in ("ids", "logits", "logsumexp"):
+            if f"{name}_{key}" in arrays:
+                kept[f"{name}/{key}"] = arrays[f"{name}_{key}"][:count]
+        if "columns" in arrays:
+            kept[f"{name}/columns"] = arrays["columns"]
+        *inner, last = arrays[f"{name}_hidden"][:, :count]
+        if f"{name}_last" in arrays:
+            # Its last one is from before the final norm.
+            last = arrays[f"{name}_last"][:count]
+        inner = inner[: len(inner) - first]
+        kept |= {f"{name}/hidden_{i}": states for i, states in enumerate(inner, start=first)}
+        kept[f"{name}/last"] = last
+    return kept
+
+
 def cut_logits(logits: np.ndarray, ids: np.ndarray) -> dict[str, np.ndarray]:
     """Rows of logits; of a large vocabulary some columns, those of the input's tokens included."""
     if logits.shape[1] <= COLUMNS:
@@ -53,7 +93,15 @@ def cut(arrays: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray
         chosen = some(len(outputs), ROWS)
         rows = tokens_of_logits(len(outputs), len(arrays[f"{name}/last"]))[chosen]
         kept |= {f"{name}/ids": ids.astype(np.int32), f"{name}/rows": rows}
-        kept |= {f"{name}/{key}": part for key, part in cut_logits(outputs[chosen], ids).items()}
+        if f"{name}/columns" in arrays:
+            kept |= {
+                f"{name}/logits": outputs[chosen],
+                f"{name}/columns": arrays[f"{name}/columns"],
+                f"{name}/logsumexp": arrays[f"{name}/logsumexp"][chosen],
+            }
+        else:
+            parts = cut_logits(outputs[chosen], ids)
+            kept |= {f"{name}/{key}": part for key, part in parts.items()}
         for key, value in arrays.items():
             place, _, kind = key.rpartition("/")
             if place == name and re.fullmatch(r"hidden_\d+|last", kind):
@@ -82,7 +130,8 @@ def main() -> None:
                 shutil.copyfile(path, output / path.name)
         meta = json.loads((source / "meta.json").read_text())
         with np.load(source / "golden.npz") as stored:
-            arrays = cut(dict(stored), list(meta["sequences"]))
+            arrays = one_layout(family, dict(stored), meta)
+        arrays = cut(arrays, list(meta["sequences"]))
         np.savez_compressed(output / "golden.npz", **arrays)
         about = {key: meta[key] for key in KEPT if key in meta} | {
             "sequences": meta["sequences"],

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from ntvep import tokens
-from ntvep.models.load import published_keys, read_checkpoint
-from ntvep.models.nt import Architecture, NucleotideTransformer
+from ntvep.models.checkpoint import read_checkpoint
+from ntvep.models.nt import Architecture, NucleotideTransformer, published_keys
 from ntvep.models.second_opinion import load_reference
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "golden"
@@ -85,15 +84,14 @@ def write_checkpoint(kind: str, folder: Path, seed: int) -> None:
 
 def inputs(folder: Path) -> dict[str, list[int]]:
     """Token ids: whole, with an N, with a tail, masked once and thrice, as long as it gets."""
-    checkpoint, _ = read_checkpoint(folder)
-    vocabulary = tokens.vocabulary(checkpoint.tokens)
+    model = read_checkpoint(folder).description
     rng = np.random.default_rng(7)
     window = rng.integers(0, 4, 120).astype(np.uint8)
     with_n = window.copy()
     with_n[50] = 4
-    longest = rng.integers(0, 4, 6 * (checkpoint.arch.max_tokens - 1)).astype(np.uint8)
+    longest = rng.integers(0, 4, 6 * (model.max_tokens - 1)).astype(np.uint8)
     made = {
-        name: tokens.tokenize(codes, vocabulary).ids.tolist()
+        name: model.tokenizer.encode(codes).ids.tolist()
         for name, codes in (
             ("window", window),
             ("with_n", with_n),

@@ -43,6 +43,7 @@ WINDOW, SIX_MERS, K = 512, 128, 6
 # Bases on each side that must be known: a window of the 6-mer model on either strand.
 REACH = SIX_MERS * K
 SIZE = 60
+ORDERS = (5, 10)
 GRID = (1.0, 8.0, 64.0, 512.0, 4096.0)
 
 
@@ -203,13 +204,12 @@ def two_sided(words: Sequence[np.ndarray], a: float, bases: np.ndarray, first: i
 
 
 def frequency_losses(
-    training: np.ndarray, sequence: np.ndarray, starts: np.ndarray, orders: Sequence[int]
+    words: list[np.ndarray], sequence: np.ndarray, starts: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Losses of every kind of frequency, each with its best smoothing."""
-    words = [counts(training, size) for size in range(1, max(orders) + 2)]
     tried: dict[str, list[np.ndarray]] = {}
     for a in GRID:
-        for order in orders:
+        for order in ORDERS:
             log_p = smoothed(words[: order + 1], a)
 
             def chain(bases: np.ndarray, first: int) -> np.ndarray:
@@ -220,7 +220,7 @@ def frequency_losses(
                 found[..., 0]
             )
             tried.setdefault(f"Markov chain of order {order}, both sides", []).append(found[..., 1])
-        for m in (order // 2 for order in orders if order >= 4):
+        for m in (order // 2 for order in ORDERS):
             around = words[: 2 * m + 1 : 2]
 
             def sides(bases: np.ndarray, first: int) -> np.ndarray:
@@ -235,7 +235,7 @@ def frequency_losses(
 
 
 def losses_of_others(
-    demo: Checkpoint, training: np.ndarray, sequence: np.ndarray, starts: np.ndarray
+    demo: Checkpoint, words: list[np.ndarray], sequence: np.ndarray, starts: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Mean loss [stretch] of the models that this one is compared with, nats per base."""
     # [stretch, strand, base, phase, kind]: the reverse strand is turned base by base.
@@ -245,7 +245,7 @@ def losses_of_others(
     losses = {
         "ntvep-demo (6-mers), marginal": of_demo[..., 0],
         "ntvep-demo (6-mers), given the other five": of_demo[..., 1],
-    } | frequency_losses(training, sequence, starts, (5, 10))
+    } | frequency_losses(words, sequence, starts)
     return {name: found.reshape(len(starts), -1).mean(1) for name, found in losses.items()}
 
 
@@ -321,7 +321,8 @@ def main() -> None:
     parser.add_argument("fasta", type=Path)
     parser.add_argument("--train", type=stretch, nargs="+", required=True, metavar="STRETCH")
     parser.add_argument("--leave-out", type=stretch, nargs="*", default=[], metavar="STRETCH")
-    parser.add_argument("--held-out", type=stretch, nargs="+", required=True, metavar="STRETCH")
+    parser.add_argument("--held-out", type=stretch, nargs="*", default=[], metavar="STRETCH")
+    parser.add_argument("--variants", action="store_true", help="AUROC on demo.vcf, and ClinVar")
     parser.add_argument("--model", type=Path, default=ROOT / "ntvep" / "demo" / "gpn")
     parser.add_argument("--state", type=Path, help="of the training: says how long it was")
     parser.add_argument("--others", type=Path, help="losses of the others are kept here (.npz)")
@@ -335,6 +336,7 @@ def main() -> None:
     contigs = read_fasta(options.fasta)
     training = training_sequence(contigs, options.train, options.leave_out)
     stored: dict[str, np.ndarray] = {}
+    words: list[np.ndarray] = []
     if options.others and options.others.exists():
         with np.load(options.others) as arrays:
             stored = dict(arrays)
@@ -347,7 +349,8 @@ def main() -> None:
         starts = draw(sequence, part, options.stretches, seed=1)
         prefix = f"{part} {len(starts)} {int(starts.sum())} "
         if not any(key.startswith(prefix) for key in stored):
-            others = losses_of_others(read_checkpoint(DEMO), training, sequence, starts)
+            words = words or [counts(training, size) for size in range(1, max(ORDERS) + 2)]
+            others = losses_of_others(read_checkpoint(DEMO), words, sequence, starts)
             stored |= {prefix + name: losses for name, losses in others.items()}
             if options.others:
                 np.savez(options.others, **stored)  # type: ignore[arg-type]
@@ -357,11 +360,11 @@ def main() -> None:
             mine = both_strands(sequence, starts, lambda b, f: gpn_losses(gpn, b, f))
             losses = {"this model": mine.reshape(len(starts), -1).mean(1)} | losses
         print(table(losses), flush=True)
-    if gpn is not None:
+    if gpn is not None and options.variants:
         snvs = read_snvs(ROOT / "ntvep" / "demo" / "demo.vcf", "chr22", "SOURCE")
         found = auroc(gpn, contigs["chr22"], 0, snvs, ("observed", "simulated"))
         print(f"\ndemo.vcf, AUROC of -llr: {found}", flush=True)
-    if gpn is not None and options.clinvar:
+    if gpn is not None and options.variants and options.clinvar:
         ((name, bases),) = read_fasta(options.clinvar_fasta).items()
         place = stretch(name)
         snvs = read_snvs(options.clinvar, place.contig, "LABEL")

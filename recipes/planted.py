@@ -94,8 +94,8 @@ def train(genome: np.ndarray, options: argparse.Namespace) -> NucleotideTransfor
         given = np.full((options.batch, WINDOW + 1), CLS)
         given[:, 1:] = np.where(asked, MASK, target)
         with parametrize.cached():
-            hidden = model(torch.from_numpy(given))[1][:, 1:][torch.from_numpy(asked)]
-            loss = F.cross_entropy(model.head(hidden), torch.from_numpy(target[asked]))
+            hidden = model.hidden(torch.from_numpy(given))[1][:, 1:][torch.from_numpy(asked)]
+            loss = F.cross_entropy(model.logits(hidden), torch.from_numpy(target[asked]))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -2,19 +2,19 @@
 
 import numpy as np
 import pytest
-from ntvep.models.checkpoint import read_checkpoint
 
 from benchmarks.null import Null
 from benchmarks.throughput import prepared_pairs, unshared
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.engine import Engine
 from ntvep.models.second_opinion import load_reference
-from ntvep.objectives import SCORE_NAMES
+from ntvep.objectives import defined_scores
 from ntvep.pipeline import ScoringContext, score_alleles
-from ntvep.settings import Settings
-from ntvep.tokens import vocabulary
 from tests.conftest import ROOT
-from tests.toy import VOCABULARY, Genome, alleles
+from tests.toy import Genome, alleles, context, settings
 
+NAMES = defined_scores("masked", "kmer")
+SETTINGS = settings(NAMES, 13, views=1, max_allele_bases=9)
 SEQUENCE = "".join(np.random.default_rng(3).choice(list("ACGT"), 240))
 ROWS = [
     *(("c", p + 1, SEQUENCE[p], "A" if SEQUENCE[p] != "A" else "G") for p in range(100, 130, 4)),
@@ -28,16 +28,16 @@ ROWS = [
 @pytest.mark.parametrize("kind", ["v1", "v2"])
 def test_other_ways_give_our_scores(kind, length):
     folder = ROOT / "tests" / "golden" / kind
-    checkpoint, model = read_checkpoint(folder)
-    names = vocabulary(checkpoint.tokens)
-    settings = Settings(window_tokens=13, max_tokens=40, views=1, max_allele_bases=9)
-    setup = ScoringContext(Genome({"c": SEQUENCE}), Engine(model, names), names, settings)
+    checkpoint = read_checkpoint(folder)
+    model = checkpoint.description
+    engine = Engine(checkpoint.encoder, model.tokenizer)
+    setup = ScoringContext(Genome({"c": SEQUENCE}), engine, model, SETTINGS)
     ours = score_alleles(alleles(*ROWS), setup).scores
-    pairs = prepared_pairs(alleles(*ROWS), setup.reference, names, settings)
-    theirs = unshared(pairs, SCORE_NAMES, load_reference(folder), names, 4, length)
+    pairs = prepared_pairs(alleles(*ROWS), setup.reference, model, SETTINGS)
+    theirs = unshared(pairs, NAMES, load_reference(folder), model.tokenizer, 4, length)
     assert len(theirs) == len(ROWS)
     for found, expected in zip(ours.iter_rows(named=True), theirs, strict=True):
-        for name in SCORE_NAMES:
+        for name in NAMES:
             if name not in expected:
                 assert found[name] is None
             else:
@@ -47,9 +47,7 @@ def test_other_ways_give_our_scores(kind, length):
 
 def test_the_null_model_counts_passes():
     model = Null()
-    settings = Settings(window_tokens=13, max_tokens=40, views=1, max_allele_bases=9)
-    found = score_alleles(
-        alleles(*ROWS), ScoringContext(Genome({"c": SEQUENCE}), model, VOCABULARY, settings)
-    )
+    setup = context(Genome({"c": SEQUENCE}), model, SETTINGS, max_tokens=40)
+    found = score_alleles(alleles(*ROWS), setup)
     assert found.passes == model.passes_run > 0
     assert set(found.scores["status"]) == {"ok"}

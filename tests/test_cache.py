@@ -14,21 +14,19 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from ntvep import cli, dna, pipeline
-from ntvep.commands import score as score_command
 from ntvep.io import cache as known_scores
 from ntvep.io.cache import Identity, ScoreCache
 from ntvep.models.loaded import LoadedModel
-from ntvep.pipeline import ScoringContext, score_alleles
-from ntvep.provenance import ModelIdentity
+from ntvep.pipeline import score_alleles
 from ntvep.schema import KNOWN_KEY
-from ntvep.settings import Settings
-from tests.toy import VOCABULARY, Genome, Unigram, alleles
+from tests.toy import Genome, Unigram, alleles, context, identity, like_nt
+from tests.toy import settings as settings_of
 
 RNG = np.random.default_rng(11)
 CHR1 = "".join(RNG.choice(list("ACGT"), 600))
 GENOME = Genome({"chr1": CHR1, "chr2": CHR1[::-1]})
-SETTINGS = Settings(window_tokens=9, max_tokens=20, views=2, max_allele_bases=6)
-MODEL = ModelIdentity("toy", None, "0" * 64, "1" * 64, "fp32", "cpu")
+SETTINGS = settings_of(window_tokens=9, views=2, max_allele_bases=6)
+MODEL = identity("toy")
 
 
 def toy():
@@ -45,7 +43,7 @@ def some_alleles(places=range(100, 400, 7), chrom="chr1"):
 
 def setup(folder, model, settings=SETTINGS, genome=GENOME, fingerprint="f" * 16):
     known = ScoreCache(folder, Identity(fingerprint, MODEL, settings))
-    return ScoringContext(genome, model, VOCABULARY, settings, known)
+    return context(genome, model, settings, known)
 
 
 def test_known_scores_are_read_and_equal(tmp_path):
@@ -57,7 +55,7 @@ def test_known_scores_are_read_and_equal(tmp_path):
     assert (again.known, again.passes) == (table.height, 0)
     assert_frame_equal(again.scores, first.scores, check_exact=True)
     # Without a cache the same numbers; without a model too.
-    fresh = score_alleles(table, ScoringContext(GENOME, toy(), VOCABULARY, SETTINGS))
+    fresh = score_alleles(table, context(GENOME, toy(), SETTINGS))
     assert_frame_equal(fresh.scores, first.scores, check_exact=True)
     alone = score_alleles(table, setup(tmp_path, None))
     assert_frame_equal(alone.scores, first.scores, check_exact=True)
@@ -67,12 +65,10 @@ def test_only_novel_alleles_are_run(tmp_path):
     score_alleles(some_alleles(range(100, 200, 7)), setup(tmp_path, toy()))
     model, both = toy(), some_alleles(range(100, 300, 7))
     found = score_alleles(both, setup(tmp_path, model))
-    novel = score_alleles(
-        some_alleles(range(205, 300, 7)), ScoringContext(GENOME, toy(), VOCABULARY, SETTINGS)
-    )
+    novel = score_alleles(some_alleles(range(205, 300, 7)), context(GENOME, toy(), SETTINGS))
     assert found.known == len(range(100, 200, 7)) + 4
     assert 0 < found.passes <= novel.passes
-    fresh = score_alleles(both, ScoringContext(GENOME, toy(), VOCABULARY, SETTINGS))
+    fresh = score_alleles(both, context(GENOME, toy(), SETTINGS))
     assert_frame_equal(found.scores, fresh.scores, check_exact=True)
 
 
@@ -108,13 +104,12 @@ def test_fingerprints_do_not_mix(tmp_path):
 
 def test_more_scores_than_are_known_are_computed(tmp_path):
     table = some_alleles()
-    few = Settings(("llr",), 9, 20, views=2, max_allele_bases=6)
+    few = settings_of(("llr",), 9, views=2, max_allele_bases=6)
     score_alleles(table, setup(tmp_path, toy(), few))
     assert score_alleles(table, setup(tmp_path, toy())).known == 0
     # Fewer are there.
-    wide = score_alleles(
-        table, setup(tmp_path, toy(), Settings(("l1",), 9, 20, 2, max_allele_bases=6))
-    )
+    one = settings_of(("l1",), 9, views=2, max_allele_bases=6)
+    wide = score_alleles(table, setup(tmp_path, toy(), one))
     assert wide.known == table.height
     assert wide.scores["l1"].null_count() == 0
 
@@ -145,7 +140,7 @@ def test_a_run_that_dies_repeats_no_finished_plan(tmp_path, monkeypatch):
         score_alleles(table, setup(tmp_path, Dying(model.log_probs, model.embeddings)))
     again = score_alleles(table, setup(tmp_path, toy()))
     assert again.known == 20
-    whole = score_alleles(table, ScoringContext(GENOME, toy(), VOCABULARY, SETTINGS))
+    whole = score_alleles(table, context(GENOME, toy(), SETTINGS))
     assert_frame_equal(again.scores, whole.scores, check_exact=True)
 
 
@@ -154,8 +149,8 @@ def fill(folder, start):
 
 
 def test_many_writers_share_a_folder(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=fill, args=(tmp_path, 100 + 50 * i)) for i in range(2)]
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=fill, args=(tmp_path, 100 + 50 * i)) for i in range(2)]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -232,9 +227,8 @@ def run(tmp_path, monkeypatch, capsys):
     lines += [form.format(**row) for row in some_alleles().iter_rows(named=True)]
     (tmp_path / "in.vcf").write_text("\n".join(lines) + "\n")
     monkeypatch.setattr(
-        score_command,
-        "load_scorer",
-        lambda _, **options: LoadedModel(toy(), VOCABULARY, MODEL, 20, None, "none"),
+        "ntvep.commands.ready.load_model",
+        lambda _, **options: LoadedModel(toy(), like_nt(), MODEL, "none"),
     )
 
     def call(*arguments):
@@ -327,6 +321,39 @@ def test_scan_makes_every_snv_and_deletion(run):
     assert summary("snv.parquet")["passes"] == 2 * 6
 
 
+def test_a_scanned_base_is_one_record_with_all_alts(run, tmp_path):
+    """A deletion is a record of its own, so that what follows it is not of two lengths."""
+    asked = ("-r", "ref.fa", "-m", "toy", "--window-tokens", 12, "-o", "scan.vcf")
+    done = run("scan", "--region", "chr1:101-103", "--deletions", *asked, "--scores", "llr")
+    assert done.status == 0, done.err
+    lines = (tmp_path / "scan.vcf").read_text().splitlines()
+    found = [line.split("\t") for line in lines if not line.startswith("#")]
+    wanted = []
+    for p in range(100, 103):
+        wanted.append([str(p), CHR1[p - 1 : p + 1], CHR1[p - 1]])
+        wanted.append([str(p + 1), CHR1[p], ",".join("ACGT".replace(CHR1[p], ""))])
+    assert [[fields[1], *fields[3:5]] for fields in found] == wanted
+    assert all(fields[7].endswith("NTVEP_STATUS=ok,ok,ok") for fields in found[1::2])
+    counted = summary("scan.vcf")
+    assert (counted["records"], counted["alleles"], counted["ok"]) == (6, 12, 12)
+
+
+def test_a_region_is_a_base_or_a_contig_too(run, tmp_path):
+    asked = ("-r", "ref.fa", "-m", "toy", "--window-tokens", 9, "--scores", "llr", "--views", 1)
+    assert run("scan", "--region", "chr1:7", *asked, "-o", "base.parquet").status == 0
+    base = pl.read_parquet("base.parquet")
+    assert base.select("chrom", "pos").rows() == [("chr1", 7)] * 3
+    assert run("scan", "--region", "chr2", *asked, "-o", "all.parquet").status == 0
+    whole = pl.read_parquet("all.parquet")
+    assert whole["pos"].to_list() == [pos for pos in range(1, 601) for _ in range(3)]
+    assert set(whole["chrom"]) == {"chr2"}
+    # Contigs of which the reference holds several slices are no one stretch.
+    (tmp_path / "ref.fa").write_text(f">c:1-60\n{CHR1[:60]}\n>c:101-160\n{CHR1[:60]}\n")
+    refused = run("scan", "--region", "c", *asked, "-o", "slices.parquet")
+    assert refused.status == 1
+    assert "has c:1-60, c:101-160; expected a region inside it" in refused.err
+
+
 def test_regions_that_overlap_are_scanned_once(run):
     regions = [word for region in ("chr2:5-6", "chr1:103-106", "chr1:101-104", "chr1:101-104")
                for word in ("--region", region)]  # fmt: skip
@@ -354,13 +381,16 @@ def test_scan_at_the_ends_and_over_n(run, tmp_path):
 @pytest.mark.parametrize(
     ("region", "message"),
     [
-        ("chr1", "expected CONTIG:FIRST-LAST"),
+        ("chr1:", "expected CONTIG:FIRST-LAST"),
+        ("chr1:5-", "expected CONTIG:FIRST-LAST"),
         ("chr1:,-5", "expected CONTIG:FIRST-LAST"),
         ("chr1:1-99999999999999", "has chr1:1-600"),
         ("chr1:10-5", "has chr1:1-600"),
         ("chr1:590-601", "has chr1:1-600"),
         ("chr1:0-5", "has chr1:1-600"),
+        ("chr1:601", "has chr1:1-600"),
         ("chr9:1-5", "no such contig"),
+        ("chr9", "no such contig"),
     ],
 )
 def test_scan_refuses_what_is_not_there(run, region, message):

@@ -18,9 +18,10 @@ import torch
 from polars.testing import assert_frame_equal
 from safetensors.torch import load_file, save_file
 
-import ntvep
 from ntvep import cli, pipeline
-from ntvep.commands import score as score_command
+from ntvep.commands import ready
+from ntvep.commands.options import Options
+from ntvep.commands.score import score_file
 from ntvep.objectives import SCORE_NAMES
 from ntvep.schema import check, score_schema
 from tests.conftest import ROOT
@@ -167,8 +168,12 @@ def test_formats_hold_the_same_records(run, files, name):
 def test_parquet_alone_and_python_give_the_same_table(run, files):
     assert score(run, output="out.parquet").status == 0
     table = pl.read_parquet(files / "out.parquet")
-    called = ntvep.score("in.vcf", "ref.fa", MODEL, window_tokens=16, max_allele_bases=20)
-    assert_frame_equal(table, called)
+    inputs = files / "in.vcf", files / "ref.fa", MODEL
+    options = Options(window_tokens=16, max_allele_bases=20)
+    score_file(*inputs, files / "called.parquet", options=options, command="")
+    assert_frame_equal(table, pl.read_parquet(files / "called.parquet"))
+    assert score(run, "--table", "beside.parquet").status == 0
+    assert_frame_equal(table, pl.read_parquet("beside.parquet"))
     assert (files / "out.parquet.summary.json").exists()
 
 
@@ -191,7 +196,7 @@ def test_chunks_and_batches_change_nothing(run, files, monkeypatch):
     score(run, output="whole.parquet")
     plans, plan = [], pipeline.plan
     monkeypatch.setattr(pipeline, "plan", lambda *given: plans.append(given) or plan(*given))
-    monkeypatch.setattr(score_command, "PAIRS_PER_PLAN", 4)
+    monkeypatch.setattr(ready, "PAIRS_PER_PLAN", 4)
     score(run, "--batch-size", "3", output="parts.parquet")
     assert len(plans) == 4
     whole, parts = pl.read_parquet("whole.parquet"), pl.read_parquet("parts.parquet")
@@ -201,14 +206,15 @@ def test_chunks_and_batches_change_nothing(run, files, monkeypatch):
 def test_dry_run_gives_the_statuses(run, files):
     score(run, output="out.parquet")
     statuses = pl.read_parquet("out.parquet")["status"].to_list()
-    done = run("variants", "in.vcf", "-r", "ref.fa", *WINDOW)
+    done = run("variants", "in.vcf", "-r", "ref.fa", "-m", MODEL, *WINDOW)
     assert done.status == 0
     rows = [line.split("\t") for line in done.out.splitlines()]
     assert rows[0] == ["record", "allele", "chrom", "pos", "ref", "alt", "status"]
     assert [row[-1] for row in rows[1:]] == statuses
     assert "8 records, 10 alleles, 6 scorable" in done.err
     for name in ("alleles.tsv", "alleles.parquet"):
-        assert run("variants", "in.vcf", "-r", "ref.fa", *WINDOW, "-o", name).status == 0
+        asked = ("variants", "in.vcf", "-r", "ref.fa", "-m", MODEL, *WINDOW, "-o", name)
+        assert run(*asked).status == 0
     assert pl.read_parquet("alleles.parquet")["status"].to_list() == statuses
     assert (files / "alleles.tsv").read_text() == done.out
 
@@ -337,9 +343,9 @@ def test_no_contig_in_common_stops(run, files):
     ("extra", "status", "message"),
     [
         (("--scores", "llr,score"), 2, "unknown score 'score'; known scores: all, llr, llr_marg"),
-        (("--window-tokens", "64"), 2, "takes 1 to 63 (its maximum of 64 less <cls>)"),
+        (("--window-tokens", "64"), 2, "takes 1 to 63 (its maximum of 64 less special tokens)"),
         (("--window-tokens", "6"), 2, "leaves room for 13 changed bases"),
-        (("--views", "3"), 2, "expected 1, 2 or 12"),
+        (("--views", "3"), 2, "expected 1, 2 or all (12)"),
         (("--layer", "3"), 2, "this model has layers 0 (input embeddings) to 2 (last)"),
         (("--device", "tpu"), 2, "expected one of auto, cpu, cuda, mps"),
         (("--precision", "fp8"), 2, "expected one of auto, fp32, tf32, fp16, bf16"),
@@ -432,30 +438,6 @@ def test_nothing_of_samples_or_info_is_logged(run, files):
         assert after.split("\t")[8:] == before.rstrip("\n").split("\t")[8:]
 
 
-def test_options_arrive(run, files, monkeypatch):
-    seen = {}
-    monkeypatch.setattr(
-        "ntvep.commands.score.score_file", lambda *a, **k: seen.update(k, positional=a)
-    )
-    given = {
-        "window-tokens": 7, "views": 12, "scores": "llr", "layer": "1", "pool": "mean_cls",
-        "device": "cpu", "precision": "bf16", "batch-size": 9, "threads": 3,
-        "max-allele-bases": 11, "max-n-fraction": 0.25, "on-bad-record": "skip",
-        "ref-mismatch-limit": 0.5,
-    }  # fmt: skip
-    flat = [str(part) for name, value in given.items() for part in (f"--{name}", value)]
-    flags = ("--deterministic", "--refuse-annotated", "--strict", "--force", "-q")
-    files = ("a.vcf", "-r", "b.fa", "-m", "m", "-o", "c.vcf", "--table", "t.parquet")
-    assert run("score", *files, *flat, *flags).status == 0
-    options = seen["options"]
-    for name, value in given.items():
-        assert getattr(options, name.replace("-", "_")) == value, name
-    assert options.refuse_annotated
-    assert options.deterministic
-    assert all(seen[flag] for flag in ("strict", "force", "quiet"))
-    assert [str(part) for part in seen["positional"]] == ["a.vcf", "b.fa", "m", "c.vcf"]
-
-
 def test_help_has_examples_and_model_info_says_the_licence(run):
     assert "Examples" in run("score", "--help").out
     done = run("model", "info", "demo")
@@ -473,17 +455,20 @@ def test_model_check(run):
 
 def test_compare_two_groups(run, files):
     header = HEADER + '##INFO=<ID=NTVEP_LLR,Number=A,Type=Float,Description="x">\n' + COLUMNS
-    values = [("a", -3), ("a", -2), ("a", 1), ("b", 0), ("b", 2), ("b", -2.5)]
+    values = [("a", -3), ("a", -2), ("a", 1), ("b", 0), ("b", 2), ("b", -2.5)] * 4
     lines = [
-        f"chr1\t{i * 50_000 + 1}\t.\tA\tC\t.\t.\tG={group};NTVEP_LLR={llr}"
+        f"chr1\t{i * 50_000 + 1}\t.\tA\tC\t.\t.\tG={group};GENEINFO=GENE{i}:1;NTVEP_LLR={llr}"
         for i, (group, llr) in enumerate(values)
     ]
     (files / "groups.vcf").write_text("\n".join([header, *lines]) + "\n")
     done = run("compare", "groups.vcf", "--positive", "G=a", "--negative", "G=b")
     # Pairs in which a has the lower llr: -3 beats 3, -2 beats 2, 1 beats 1 of 3.
-    assert "3 alleles with G=a against 3 with G=b: AUROC 0.667" in done.out
+    assert "12 alleles with G=a against 12 with G=b: AUROC 0.667 (95 % interval 0." in done.out
+    assert "24 genes or groups of the labels, 12.0 and 12.0 effective" in done.out
     done = run("compare", "groups.vcf", "--positive", "G=a", "--negative", "G=c")
-    assert (done.status, "no scored allele with G=c" in done.err) == (1, True)
+    # The rule of ntvep evaluate: what is absent or small fails no run.
+    assert done.status == 0
+    assert "12 alleles with G=a against 0 with G=c: too few for an AUROC" in done.out
 
 
 def test_ctrl_c_leaves_nothing(files):

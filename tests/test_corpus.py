@@ -8,20 +8,19 @@ import sys
 import pytest
 
 from ntvep import cli
-from ntvep.commands import score
-from ntvep.models.loaded import load_scorer
+from ntvep.models.loaded import load_model
 from tests.conftest import ROOT
 
 MODEL = str(ROOT / "tests" / "golden" / "v2")
-SCORER = load_scorer(MODEL, device="cpu")
+LOADED = load_model(MODEL, device="cpu")
 PARTS = 4
 # Longest that one command may take for one file.
 SECONDS = 10
 
 
 def bodies(data):
-    """Records, each without INFO; and INFO apart."""
-    lines = [line for line in data.splitlines(keepends=True) if not line.startswith(b"#")]
+    """Records, each without INFO; and INFO apart. A blank line is no record."""
+    lines = [line for line in data.splitlines() if line and not line.startswith(b"#")]
     fields = [line.rstrip(b"\r\n").split(b"\t") for line in lines]
     return [f[:7] + f[8:] for f in fields], [f[7] for f in fields]
 
@@ -46,7 +45,7 @@ def test_every_file_passes_through_or_is_refused_whole(shared, tmp_path, monkeyp
     files = sorted(row["file"] for row in rows)[part::PARTS]
     assert len(files) > 150
     # One model for all files: its loading is tested elsewhere.
-    monkeypatch.setattr(score, "load_scorer", lambda _, **options: SCORER)
+    monkeypatch.setattr("ntvep.commands.ready.load_model", lambda _, **options: LOADED)
     limits = [
         "--window-tokens",
         "16",
@@ -74,7 +73,7 @@ def test_every_file_passes_through_or_is_refused_whole(shared, tmp_path, monkeyp
     for name in files:
         output, listed = tmp_path / "out.vcf", tmp_path / "out.tsv"
         code, error = run("score", name, output, "-m", MODEL, "--scores", "llr")
-        assert (code, error) == run("variants", name, listed), name
+        assert (code, error) == run("variants", name, listed, "-m", MODEL), name
         if code == 0:
             before, infos = bodies((corpus / name).read_bytes())
             after, annotated = bodies(output.read_bytes())

@@ -8,9 +8,10 @@ from pathlib import Path
 import pysam
 import pytest
 
-from ntvep.provenance import ModelIdentity, Provenance
+from ntvep.provenance import Provenance
 from ntvep.settings import Settings
 from tests.test_cli import MODEL, WINDOW, body, files, run, score  # noqa: F401 - fixtures
+from tests.toy import identity
 
 NOT_UTF8 = os.fsdecode(b"in\xff.vcf")
 NAMES = ["in\n.vcf", "in\r##x.vcf", NOT_UTF8, 'in"\\x0a.vcf', "in\u2028\x07.vcf"]
@@ -41,18 +42,18 @@ def test_any_file_name_makes_a_valid_header(run, files, name, suffix):  # noqa: 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_comes_back_from_the_header(name):
-    model = ModelIdentity(name, "r1", "0" * 64, "1" * 64, "fp32", "cpu")
+    model = identity(name, revision="r1")
     made = Provenance("1.2", f"ntvep {name}", model, Settings(("llr",)), name, {"1": "m"}, "f" * 16)
     lines = made.vcf_lines()
     for line in lines:
         line.encode()
         assert line.isprintable()
-    declared = [f"##INFO=<ID={c.vcf},Number=A>" for c in made.settings.columns if c.vcf]
+    declared = [f"##INFO=<ID={c.vcf},Number=A>" for c in made.columns if c.vcf]
     assert Provenance.from_vcf_header([*declared, *lines], "x.vcf") == made
 
 
 def test_a_printable_name_stands_as_it_is():
-    model = ModelIdentity("é-模型 v2", "r1", "0" * 64, "1" * 64, "fp32", "cpu")
+    model = identity("é-模型 v2", revision="r1")
     made = Provenance("1.2", "ntvep score é.vcf", model, Settings(("llr",)), "r.fa", {}, "f" * 16)
     command, scores = made.vcf_lines()
     assert command == '##ntvep_command=<Version=1.2,Command="ntvep score é.vcf">'

@@ -14,11 +14,10 @@ import polars as pl
 import pytest
 import torch
 
-import ntvep
 from ntvep import pipeline
-from ntvep.commands import pace
-from ntvep.commands import score as score_command
-from ntvep.commands.score import Options, score_file
+from ntvep.commands import pace, ready
+from ntvep.commands.options import Options
+from ntvep.commands.score import score_file
 from ntvep.errors import ConfigError
 from ntvep.io import tables
 from ntvep.objectives import SCORE_NAMES
@@ -110,7 +109,7 @@ def whole(folder: Path) -> list[dict[str, str]]:
 )  # fmt: skip
 def test_how_it_is_computed_does_not_show(folder, whole, monkeypatch, options, chunk) -> None:
     """Six significant digits, as they are printed, of every score of every allele."""
-    monkeypatch.setattr(score_command, "PAIRS_PER_PLAN", 2 * chunk)
+    monkeypatch.setattr(ready, "PAIRS_PER_PLAN", 2 * chunk)
     threads = torch.get_num_threads()
     try:
         found = score(folder, "other.vcf", **options)
@@ -162,8 +161,7 @@ def test_deterministic_scores_come_from_no_cache(folder) -> None:
 
 def test_a_cache_may_be_a_name(folder, monkeypatch) -> None:
     monkeypatch.chdir(folder)
-    options = {"window_tokens": 16, "max_allele_bases": 20, "views": 1, "scores": "llr"}
-    ntvep.score("in.vcf", "ref.fa", MODEL, cache="by name", **options)
+    score(Path(), "named.vcf", views=1, scores="llr", cache=Path("by name"))
     assert list((folder / "by name").rglob("*.parquet"))
 
 
@@ -171,10 +169,10 @@ def test_a_cache_may_be_a_name(folder, monkeypatch) -> None:
 def test_plans_follow_the_clock_with_a_cache_alone(folder, monkeypatch, cached) -> None:
     """A clock that says that every plan takes a hundred seconds."""
     monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=count(10**9, 100).__next__))
-    monkeypatch.setattr(score_command, "PAIRS_PER_PLAN", 8)
+    monkeypatch.setattr(ready, "PAIRS_PER_PLAN", 8)
     plans, plan = [], pipeline.plan
     monkeypatch.setattr(pipeline, "plan", lambda *given: plans.append(given) or plan(*given))
-    monkeypatch.setattr(score_command, "_FIRST_RECORDS", 4)
+    monkeypatch.setattr(ready, "_FIRST_RECORDS", 4)
     score(folder, "other.vcf", scores="llr", cache=folder / "paced" if cached else None)
     # 24 records in plans of 4; or of one record, once those on their way are done.
     assert len(plans) > 8 if cached else len(plans) == 6

@@ -7,9 +7,10 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from ntvep.provenance import ModelIdentity, Provenance
+from ntvep.provenance import Provenance
 from ntvep.settings import Settings
 from tests.test_cli import MODEL, WINDOW, files, run, score  # noqa: F401 - fixtures
+from tests.toy import identity, like_nt
 
 
 @pytest.mark.parametrize("name", ["out.vcf", "out.vcf.gz", "out.bcf", "out.parquet"])
@@ -109,10 +110,11 @@ def test_a_table_without_scores_is_named(run, command):  # noqa: F811
 
 
 def test_the_header_says_all_of_the_provenance():
-    settings = Settings(("llr", "l1"), 16, 300, 12, 3, "mean_cls", 20, 0.25)
-    model = ModelIdentity('a "b", \\c', "r1", "0" * 64, "1" * 64, "bf16", "cuda")
+    settings = Settings(("llr", "l1"), 96, 12, 3, "mean_cls", "acgt", 30, 20, 0.25)
+    how = {"revision": "r1", "precision": "bf16", "device": "cuda"}
+    model = identity('a "b", \\c', like_nt(300), **how)
     contigs = {"chr1": "m1", "HLA:01": "m2"}
     made = Provenance("1.2", 'ntvep score "x"', model, settings, "ref.fa", contigs, "f" * 16)
-    declared = [f"##INFO=<ID={c.vcf},Number=A>" for c in settings.columns if c.vcf]
+    declared = [f"##INFO=<ID={c.vcf},Number=A>" for c in made.columns if c.vcf]
     assert Provenance.from_vcf_header([*declared, *made.vcf_lines()], "x.vcf") == made
     assert json.loads(made.to_json())["model"]["model_id"] == 'a "b", \\c'

@@ -10,6 +10,7 @@ from ntvep import dna
 from ntvep.description import Description
 from ntvep.passes import Answers, Questions
 from ntvep.pipeline import ScoringContext
+from ntvep.provenance import ModelIdentity
 from ntvep.schema import ALLELES, Status
 from ntvep.settings import Settings
 from ntvep.tokenizers.kmer import kmer_tokenizer, kmers
@@ -31,6 +32,17 @@ def like_nt(max_tokens: int = 20, tokenizer=TOKENIZER) -> Description:
 def context(genome, model, settings: Settings, known=None, max_tokens: int = 20) -> ScoringContext:
     """All that scoring with such a model needs."""
     return ScoringContext(genome, model, like_nt(max_tokens), settings, known)
+
+
+def identity(name: str = "toy", model: Description | None = None, **which) -> ModelIdentity:
+    """Which model computed scores; of 6-mers if no description is given."""
+    given = {
+        "revision": None,
+        "weights_sha256": "0" * 64,
+        "precision": "fp32",
+        "device": "cpu",
+    }
+    return ModelIdentity.of(model or like_nt(), model_id=name, **given | which)
 
 
 def settings(scores: Sequence[str] = (), window_tokens: int = 3, **options) -> Settings:

@@ -16,11 +16,8 @@ def compare(
     source: Annotated[Path, typer.Argument(metavar="IN", help="VCF that ntvep annotated.")],
     positive: Annotated[str, typer.Option(help="INFO_KEY=value of one group of records.")],
     negative: Annotated[str, typer.Option(help="INFO_KEY=value of the other group.")],
-    block_bases: Annotated[
-        int, typer.Option(help="Neighbours within a block are resampled together.")
-    ] = 10_000,
 ) -> None:
     """Print how well `llr` tells two groups of records apart: AUROC with a 95 % interval."""
     from ntvep.commands.compare import compare_groups
 
-    print(compare_groups(source, positive, negative, block_bases=block_bases))
+    print(compare_groups(source, positive, negative))

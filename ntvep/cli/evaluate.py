@@ -31,9 +31,20 @@ def evaluate(
         int | None,
         typer.Option(help="Negatives for each positive, alike in chromosome and consequence."),
     ] = None,
-    lower: Annotated[
+    against: Annotated[
         list[str] | None,
-        typer.Option(help="Feature of the labels of which lower is more deleterious; repeat."),
+        typer.Option(
+            help="Another score to set beside: FILE:COLUMN[:lower|:higher] of tabix, TSV, Parquet, "
+            "VCF (INFO), or a BigWig; repeat."
+        ),
+    ] = None,
+    absolute: Annotated[
+        bool,
+        typer.Option("--absolute", help="Judge |llr| first: REF and ALT are arbitrary (eQTL)."),
+    ] = False,
+    direction: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME:lower or NAME:higher, of a feature of unknown direction; repeat."),
     ] = None,
     ref_mismatch_limit: Annotated[
         float, typer.Option(help="Share of labels with another REF that stops as wrong assembly.")
@@ -56,7 +67,9 @@ def evaluate(
         command=command_line(),
         reference=reference,
         matched=matched,
-        lower=lower or (),
+        directions=direction or (),
+        against=against or (),
+        absolute=absolute,
         ref_mismatch_limit=ref_mismatch_limit,
         force=force,
     ):

@@ -1,7 +1,7 @@
 """``ntvep labels``: what is known of variants, brought into one form."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,7 +15,7 @@ app = typer.Typer(
 gtex = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Labels of GTEx's eQTLs, v8 and v10.",
+    help="Labels of QTLs: GTEx v8, v10 and v11, eQTL Catalogue.",
 )
 app.add_typer(gtex, name="gtex")
 
@@ -24,9 +24,16 @@ Features = Annotated[
     list[str] | None,
     typer.Option("--feature", help="Column or INFO key of numbers to keep (AF, phyloP); repeat."),
 ]
+Exclude = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Leave out these alleles, which another predictor was trained on: VCF, labels or "
+        "table; repeat."
+    ),
+]
 Files = Annotated[list[Path], typer.Argument(metavar="IN...", help="Tables: TSV or Parquet.")]
 Release = Annotated[
-    str | None, typer.Option(help="GTEx release.", show_default="from the files' names")
+    str | None, typer.Option(help="Release of the study.", show_default="from the files' names")
 ]
 
 
@@ -36,7 +43,13 @@ Release = Annotated[
 def clinvar(
     source: Annotated[Path, typer.Argument(metavar="IN", help="ClinVar's VCF.")],
     output: Output,
-    min_stars: Annotated[int, typer.Option(help="Fewest review stars.", min=0, max=4)] = 0,
+    min_stars: Annotated[
+        int, typer.Option(help="Fewest review stars; 0: no assertion criteria.", min=0, max=4)
+    ] = 1,
+    classification: Annotated[
+        Literal["germline", "oncogenicity"],
+        typer.Option(help="Which of ClinVar's classifications is the label."),
+    ] = "germline",
     consequence: Annotated[
         list[str] | None,
         typer.Option(help="Keep this most severe consequence (missense_variant); repeat."),
@@ -45,6 +58,7 @@ def clinvar(
         str | None, typer.Option(help="Keep these genes: a file, one a line, or A,B,C.")
     ] = None,
     feature: Features = None,
+    exclude: Exclude = None,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -58,9 +72,11 @@ def clinvar(
         output,
         command=command_line(),
         min_stars=min_stars,
+        classification=classification,
         consequences=consequence or (),
         genes=genes,
         features=feature or (),
+        exclude=exclude or (),
         force=force,
     )
 
@@ -76,6 +92,7 @@ def finemapped(
         float, typer.Option(help="Negative: at most this PIP in all tissues.")
     ] = 0.01,
     release: Release = None,
+    exclude: Exclude = None,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -94,6 +111,7 @@ def finemapped(
         positive_pip=positive_pip,
         negative_pip=negative_pip,
         release=release,
+        exclude=exclude or (),
         force=force,
     )
 
@@ -102,7 +120,11 @@ def finemapped(
 def pairs(
     files: Files,
     output: Output,
+    max_q: Annotated[
+        float, typer.Option(help="Largest q-value of a significant gene, in egenes.")
+    ] = 0.05,
     release: Release = None,
+    exclude: Exclude = None,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -111,7 +133,15 @@ def pairs(
     from ntvep.commands.labels import label_pairs
 
     set_up_log(quiet, verbose)
-    label_pairs(files, output, command=command_line(), release=release, force=force)
+    label_pairs(
+        files,
+        output,
+        command=command_line(),
+        max_q=max_q,
+        release=release,
+        exclude=exclude or (),
+        force=force,
+    )
 
 
 @app.command(
@@ -138,6 +168,7 @@ def table(
     name: Annotated[
         str | None, typer.Option(help="Of the source, in reports.", show_default="IN")
     ] = None,
+    exclude: Exclude = None,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -156,7 +187,90 @@ def table(
         negative=negative or (),
         features=feature or (),
     )
-    label_table(source, output, where, command=command_line(), name=name, force=force)
+    label_table(
+        source,
+        output,
+        where,
+        command=command_line(),
+        name=name,
+        exclude=exclude or (),
+        force=force,
+    )
+
+
+@app.command(
+    epilog="Example: `ntvep labels benchmark traitgym test.parquet -o traitgym.parquet --subset "
+    "subset/disease.parquet`"
+)
+def benchmark(
+    name: Annotated[
+        Literal["traitgym", "dart-caqtl", "dart-dsqtl", "vep-eval", "brca1", "mavedb"],
+        typer.Argument(help="Which benchmark."),
+    ],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Its file, as it is published.")],
+    output: Output,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference", "-r", help="FASTA: tells which allele is REF, where that is arbitrary."
+        ),
+    ] = None,
+    subset: Annotated[
+        list[Path] | None, typer.Option(help="Keep the alleles of this table alone; repeat.")
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Labels of TraitGym, DART-Eval, VEP-eval, BRCA1 saturation editing or MaveDB.
+
+    Written from the published layouts; not run on the real files.
+    """
+    from ntvep.commands.benchmark import label_benchmark
+
+    set_up_log(quiet, verbose)
+    label_benchmark(
+        name,
+        source,
+        output,
+        command=command_line(),
+        reference=reference,
+        subset=subset or (),
+        force=force,
+    )
+
+
+@app.command(
+    epilog="Example: `ntvep labels consequences gtex.parquet -o annotated.parquet --annotation "
+    "genes.gtf.gz --annotation ccre.bed -r GRCh38.fa`"
+)
+def consequences(
+    source: Annotated[Path, typer.Argument(metavar="LABELS", help="Labels, .parquet.")],
+    output: Output,
+    annotation: Annotated[
+        list[Path],
+        typer.Option(help="GTF (Ensembl, GENCODE), BED of regulatory elements, or one of each."),
+    ],
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", "-r", help="FASTA: tells missense from synonymous."),
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Give a consequence, in Ensembl's terms, to labels that have none."""
+    from ntvep.commands.consequences import add_consequences
+
+    set_up_log(quiet, verbose)
+    add_consequences(
+        source,
+        output,
+        command=command_line(),
+        annotation=annotation,
+        reference=reference,
+        force=force,
+    )
 
 
 @app.command(
@@ -176,14 +290,22 @@ def match(
         typer.Option(help="tss or exon of a GTF, interval of a BED.", show_default="the first"),
     ] = None,
     frequency: Annotated[
-        str | None, typer.Option(help="Feature that is an allele frequency: match on it, too.")
+        str | None,
+        typer.Option(help="Feature that is an allele frequency or count: match on it, too."),
     ] = None,
+    near: Annotated[
+        list[str] | None,
+        typer.Option(help="Feature of numbers: draw the nearest negatives in it; repeat."),
+    ] = None,
+    within: Annotated[
+        float, typer.Option(help="Of --near: the largest difference of ranks, a share of all.")
+    ] = 0.05,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Draw negatives like the positives: same chromosome, consequence, distance, frequency."""
-    from ntvep.commands.labels import match as match_labels
+    from ntvep.commands.match import match as match_labels
 
     set_up_log(quiet, verbose)
     match_labels(
@@ -195,5 +317,7 @@ def match(
         annotation=annotation,
         distance=distance,
         frequency=frequency,
+        near=near or (),
+        within=within,
         force=force,
     )

@@ -8,20 +8,24 @@ from pathlib import Path
 
 import polars as pl
 
+from ntvep.commands.against import Against, other_scores
+from ntvep.commands.against import parse as parse_against
 from ntvep.commands.inputs import provenance_of
 from ntvep.errors import ConfigError, InputError
 from ntvep.evaluate.analysis import (
-    LOWER_FEATURES,
+    CANNOT_BE_TOLD_APART,
     Analysis,
     Score,
+    absolute_scores,
     analyse,
     baselines_of,
     model_column,
     scores_of,
 )
 from ntvep.evaluate.baselines import add_baselines
+from ntvep.evaluate.directions import parse_directions
 from ntvep.evaluate.joining import OUTCOME_MEANING, Joined, Outcome, join
-from ntvep.evaluate.matching import DISTANCE_EDGES, FREQUENCY_EDGES, match_negatives
+from ntvep.evaluate.matching import MATCH_GROUP, edges_of, match_negatives
 from ntvep.evaluate.metrics import in_words
 from ntvep.evaluate.report import MARK, LabelSet, Report, render
 from ntvep.io.fasta import FastaReference, open_reference
@@ -44,7 +48,9 @@ def evaluate(
     command: str,
     reference: Path | None = None,
     matched: int | None = None,
-    lower: Sequence[str] = (),
+    directions: Sequence[str] = (),
+    against: Sequence[str] = (),
+    absolute: bool = False,
     ref_mismatch_limit: float = 0.01,
     force: bool = False,
 ) -> list[str]:
@@ -62,7 +68,9 @@ def evaluate(
             command=command,
             reference=reference,
             matched=matched,
-            lower=lower,
+            directions=directions,
+            against=against,
+            absolute=absolute,
             ref_mismatch_limit=ref_mismatch_limit,
         )
         for name, content in render(report):
@@ -79,7 +87,9 @@ def judge(
     command: str,
     reference: Path | None = None,
     matched: int | None = None,
-    lower: Sequence[str] = (),
+    directions: Sequence[str] = (),
+    against: Sequence[str] = (),
+    absolute: bool = False,
     ref_mismatch_limit: float = 0.01,
 ) -> Report:
     """Join scores to labels and compute all that a report shows.
@@ -96,15 +106,18 @@ def judge(
             two baselines need it.
         matched: number of negatives for each positive, drawn from its chromosome, consequence and
             bins of distances and allele frequencies that the labels have; None takes all.
-        lower: features of which lower counts as more deleterious.
+        directions: ``NAME:lower`` or ``NAME:higher`` of features whose direction is not known.
+        against: files of other scores; see :func:`ntvep.commands.against.parse`.
+        absolute: judge ``|llr|`` and the like first: of these labels, REF and ALT are arbitrary.
         ref_mismatch_limit: share of labels with another REF that stops as a wrong assembly.
 
     Raises:
-        InputError: a table cannot be used, or a set of labels has one class only.
+        InputError: a table cannot be used, or no label of a set is among the scores.
         ConfigError: an option has a value that cannot be used.
     """
     if matched is not None and matched < 1:
         raise ConfigError(f"--matched is {matched}; expected 1 or more")
+    parse_against(against)
     models = _models(scores)
     table, outcomes, features = _joined(
         {name: files for name, (files, _) in models.items()},
@@ -112,13 +125,18 @@ def judge(
         None if reference is None else open_reference(reference),
         ref_mismatch_limit,
     )
-    unknown = set(lower) - set(features)
-    if unknown:
+    said = parse_directions(directions)
+    if unknown := set(said) - set(features):
         raise ConfigError(
-            f"--lower {', '.join(sorted(unknown))}: the labels have no such feature; "
+            f"--direction {', '.join(sorted(unknown))}: the labels have no such feature; "
             f"found {', '.join(features) or 'none'}"
         )
-    judged = scores_of(table.columns, list(models)) + baselines_of(table.columns, features, lower)
+    ours = scores_of(table.columns, list(models))
+    sizes = absolute_scores(ours) if absolute else []
+    table = table.with_columns(pl.col(s.column[1:-1]).abs().alias(s.column) for s in sizes)
+    judged = sizes + ours + baselines_of(table.columns, features, said)
+    table, others = _with_others(table, parse_against(against))
+    judged += others
     sets = [
         _judge_set(
             str(name), table.filter(pl.col("source") == name), judged, features, rows, matched
@@ -173,13 +191,27 @@ def _joined(
         joined = join(scores, labels, reference, ref_mismatch_limit=ref_mismatch_limit)
         if joined.repeated_scores:
             _log.info("%s: %d alleles were scored twice", name, joined.repeated_scores)
-        features = list(joined.features)
+        features = [name for name in joined.features if name != MATCH_GROUP]
         outcomes.append(_outcomes(name, joined))
         names = ("status", *SCORE_NAMES, LLR_PERCENTILE.name)
         theirs = [name for name in names if name in scores.columns]
         renamed = joined.table.rename({c: model_column(c, name, list(models)) for c in theirs})
         table = _beside(table, renamed) if table.width else renamed
     return add_baselines(table, reference), pl.concat(outcomes), features
+
+
+def _with_others(
+    table: pl.DataFrame, against: Sequence[Against]
+) -> tuple[pl.DataFrame, list[Score]]:
+    """Scores of others as columns of the joined table; null where they have none."""
+    found = other_scores(table, against)
+    # A feature of the labels may have the name of a score.
+    names = [one.name if one.name not in table.columns else f"{one.name} (file)" for one in found]
+    scores = [
+        Score(name, name, one.sign, "feature") for name, one in zip(names, found, strict=True)
+    ]
+    columns = [one.values.alias(name) for name, one in zip(names, found, strict=True)]
+    return table.with_columns(columns), scores
 
 
 def _beside(table: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
@@ -238,17 +270,18 @@ def _judge_set(
 ) -> LabelSet:
     positives, negatives = (table["label"] == True).sum(), (table["label"] == False).sum()  # noqa: E712
     effects = table["effect"].count()
-    if not (positives and negatives) and not effects:
+    if not (positives or negatives or effects):
         counts = ", ".join(
             f"{n} {outcome}" for outcome, n in outcomes.select("outcome", "labels").rows()
         )
         raise InputError(
-            f"{name}: {positives} positives and {negatives} negatives are among the scores "
-            f"({counts}); expected both. Score the variants of the labels, or give labels of the "
-            "other class with one more --labels"
+            f"{name}: 0 positives and 0 negatives are among the scores ({counts}); expected some. "
+            "Score the variants of the labels, or give labels of what was scored"
         )
     notes = []
-    if matched is not None:
+    if matched is not None and not (positives and negatives):
+        notes.append("Not matched: one class is absent.")
+    elif matched is not None:
         table, note = _matched(name, table, features, matched)
         notes.append(note)
     present = [score for score in judged if table[score.column].count()]
@@ -262,9 +295,8 @@ def _judge_set(
 def _matched(
     name: str, table: pl.DataFrame, features: Iterable[str], negatives: int
 ) -> tuple[pl.DataFrame, str]:
-    distances = {f: DISTANCE_EDGES for f in features if f.endswith("_distance")}
-    frequencies = {f: FREQUENCY_EDGES for f in features if f.lower() in LOWER_FEATURES}
-    bins: dict[str, Sequence[float]] = {**distances, **frequencies}
+    found_edges = {f: edges_of(f, table[f]) for f in features}
+    bins = {name: edges for name, edges in found_edges.items() if edges is not None}
     found = match_negatives(table, negatives, seed=0, bins=bins)
     on = ", ".join(("chromosome", "consequence", *bins))
     if not found.positives:
@@ -286,11 +318,13 @@ def _what_the_background_changes(analysis: Analysis) -> Iterator[str]:
     for row in analysis.tables.get("differences", pl.DataFrame()).iter_rows(named=True):
         if row["b"] == theirs and row.get("auroc_difference") is not None:
             low, high = row["auroc_difference_low"], row["auroc_difference_high"]
+            apart = row["auroc_verdict"] == CANNOT_BE_TOLD_APART
             yield (
                 f"{theirs} is {primary.name} among SNVs at random places of the same trinucleotide "
                 f"context. On the {row['variants']:,} variants that have both, the AUROC of "
                 f"{primary.name} less that of the percentile is {row['auroc_difference']:.3f} "
-                f"({in_words(low, high, '95 % interval ')})."
+                f"({in_words(low, high, '95 % interval ')})"
+                f"{'; the two cannot be told apart' if apart else ''}."
             )
 
 
@@ -303,5 +337,10 @@ def _line(name: str, labels: LabelSet) -> str:
         return f"{name}: {counts}: {primary['note']} for an AUROC of {analysis.primary.name}"
     interval = in_words(primary["auroc_low"], primary["auroc_high"], "95 % interval ")
     line = f"{name}: {analysis.primary.name}, AUROC {primary['auroc']:.3f} ({interval}; {counts})"
+    if primary["indel_positives"] + primary["indel_negatives"]:
+        for kind, words in (("snv", "SNVs"), ("indel", "indels")):
+            value = primary[f"{kind}_auroc"]
+            line += f"; {words} {'too few' if value is None else f'{value:.3f}'}"
+    line += f"; {primary['note']}" if primary["note"] else ""
     rule = rows.get("consequence rule")
     return line + (f"; the consequence alone {rule['auroc']:.3f}" if rule and rule["auroc"] else "")

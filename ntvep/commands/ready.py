@@ -143,7 +143,7 @@ def settings_for(model: Description, options: Options) -> Settings:
 def _window_bases(model: Description, options: Options) -> int:
     """Length of a window, as asked in bases or in k-mers."""
     if options.window_tokens is None:
-        return options.window_bases or model.default_bases
+        return model.default_bases if options.window_bases is None else options.window_bases
     if options.window_bases is not None:
         raise ConfigError("--window-bases and --window-tokens say the same; give one of them")
     if model.tokenizer.kind != "kmer":

@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby, islice
+from itertools import groupby, islice, repeat
 from pathlib import Path
 
 import polars as pl
@@ -86,6 +86,15 @@ def scan_regions(
         summary = write_scores(made, given, target, started, quiet)
     summary.log()
     return summary
+
+
+def alleles_of(
+    genome: Reference, places: Sequence[tuple[str, Span]], deletions: bool
+) -> pl.DataFrame:
+    """ALLELES of every SNV of some places, and of every deletion of one base if asked for."""
+    parts = [chunk.alleles for chunk in _chunks(genome, places, deletions, repeat(_STEP))]
+    schema = {column.name: column.dtype for column in ALLELES}
+    return pl.concat([pl.DataFrame(schema=schema), *parts])
 
 
 def parsed_region(region: str, genome: FastaReference) -> tuple[str, Span]:

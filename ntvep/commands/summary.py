@@ -53,10 +53,16 @@ class Summary:
         self.passes += passes
         self.known += known
 
+    @property
+    def passes_per_allele(self) -> float | None:
+        """Forward passes run for each allele that has scores; None where none has."""
+        return self.passes / self.ok if self.ok else None
+
     def to_json(self) -> str:
         """With the rates that follow from the counts."""
+        each = self.passes_per_allele
         rates = {
-            "passes_per_allele": round(self.passes / self.ok, 4) if self.ok else None,
+            "passes_per_allele": None if each is None else round(each, 4),
             "alleles_per_second": round(self.alleles / self.seconds, 2) if self.seconds else None,
         }
         return json.dumps(asdict(self) | rates, indent=2) + "\n"
@@ -73,13 +79,19 @@ class Summary:
         if self.known:
             _log.info("%d of these scores were in the cache", self.known)
         if self.passes:
-            _log.info(
-                "%d forward passes (%.2f per allele) in %.1f s, %.1f alleles/s",
-                self.passes,
-                self.passes / self.alleles,
-                self.seconds,
-                self.alleles / self.seconds,
-            )
+            self._log_passes(ok)
         if self.contig_aliases:
             pairs = ", ".join(f"{ours} = {theirs}" for ours, theirs in self.contig_aliases.items())
             _log.info("contig names of the input and the reference: %s", pairs)
+
+    def _log_passes(self, ok: str) -> None:
+        """How many, and how fast; a dry run has needed no time for them."""
+        each = self.passes_per_allele
+        per = "" if each is None else f" ({each:.2f} per {ok} allele)"
+        if not self.seconds:
+            _log.info("%d forward passes needed%s", self.passes, per)
+            return
+        rate = self.alleles / self.seconds
+        _log.info(
+            "%d forward passes%s in %.1f s, %.1f alleles/s", self.passes, per, self.seconds, rate
+        )

@@ -11,11 +11,12 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from ntvep.evaluate import metrics
+from ntvep.evaluate import genes, metrics, uncertainty
 from ntvep.evaluate.baselines import TYPES
 from ntvep.evaluate.calibration import calibrate
 from ntvep.evaluate.consequences import SEVERITY
-from ntvep.evaluate.metrics import Clusters, Discrimination, Interval, Ranked
+from ntvep.evaluate.directions import direction
+from ntvep.evaluate.metrics import Clusters, Discrimination, Interval, Ranked, Support
 from ntvep.objectives import SCORE_NAMES
 from ntvep.schema import LLR_PERCENTILE, Status
 
@@ -42,8 +43,6 @@ SIGN: Mapping[str, int] = {
     "end_distance": 1,
 }
 """+1: higher counts as more deleterious; -1: lower does. Fixed here, never chosen on labels."""
-LOWER_FEATURES = frozenset({"af", "maf", "ac", "allele_frequency"})
-"""Features (in any case) of which lower counts, unless the user says otherwise: rarity."""
 
 BASELINES: Mapping[str, str] = {
     "consequence_rank": "consequence rule",
@@ -57,7 +56,10 @@ FAMILIES: Mapping[str, str] = {
     "variant_type": "variant type",
     "chrom": "chromosome",
 }
-_STRATUM_BINS = 256
+GENE_PREVALENCE = "share of positives in the gene"
+TOO_FEW = "too few"
+CANNOT_BE_TOLD_APART = "cannot be told apart"
+_INDELS = ("insertion", "deletion")
 _HISTOGRAM_BINS = 60
 _SURPRISING = 20
 _QUANTILES = {"low": 0.05, "lower_quartile": 0.25, "median": 0.5, "upper_quartile": 0.75,
@@ -95,7 +97,8 @@ class Analysis:
     Attributes:
         name: of the set: its sources.
         primary: the score that single-score figures show, chosen by its place, not by its value.
-        clusters: what was resampled.
+        clusters: what the clusters are.
+        lacking: how many resamples of the primary score's curves lack a class.
         positives, negatives: labelled variants among the scores, with or without a score.
         tables: by name; a table that has no rows is left out.
     """
@@ -103,6 +106,7 @@ class Analysis:
     name: str
     primary: Score
     clusters: str
+    lacking: int
     positives: int
     negatives: int
     tables: Mapping[str, pl.DataFrame]
@@ -117,24 +121,37 @@ def scores_of(columns: Sequence[str], models: Sequence[str]) -> list[Score]:
     ]
 
 
+def absolute_scores(scores: Sequence[Score]) -> list[Score]:
+    """The size of those scores that compare ALT with REF, whichever of them is likelier.
+
+    For alleles of which REF and ALT are arbitrary (eQTL, complex traits): declared before labels
+    are seen, never chosen on them. Columns are ``|llr|`` of ``llr``.
+    """
+    compared = ("llr", "llr_site", "llr_marginal", "llr_unmasked", "pll_delta")
+    return [
+        Score(f"|{score.column}|", f"|{score.name}|", 1, score.kind, score.model)
+        for score in scores
+        if score.column.split(" · ")[0] in compared
+    ]
+
+
 def model_column(column: str, model: str, models: Sequence[str]) -> str:
     """Name of a column of SCORES in the joined table: with its model if there are several."""
     return column if len(models) == 1 else f"{column} · {model}"
 
 
 def baselines_of(
-    columns: Sequence[str], features: Sequence[str], lower: Iterable[str] = ()
+    columns: Sequence[str], features: Sequence[str], directions: Mapping[str, int] | None = None
 ) -> list[Score]:
-    """Baselines and features among the columns; ``lower`` names features of which lower counts."""
-    declared = {name.lower() for name in lower} | LOWER_FEATURES
+    """Baselines and features among the columns; ``directions`` has signs that the user gave.
 
-    def is_lower(name: str) -> bool:
-        # Distances to a gene's start or exon: what is near matters more.
-        return name.lower() in declared or name.endswith("_distance")
-
+    Raises:
+        ConfigError: a feature's direction is neither known nor given.
+    """
+    said = directions or {}
     return [
         *(Score(c, name, SIGN[c], "baseline") for c, name in BASELINES.items() if c in columns),
-        *(Score(c, c, -1 if is_lower(c) else 1, "feature") for c in features),
+        *(Score(c, c, direction(c, said, f"--direction {c}"), "feature") for c in features),
     ]
 
 
@@ -153,7 +170,11 @@ def analyse(table: pl.DataFrame, scores: Sequence[Score], *, name: str) -> Analy
         judged = dict(zip(scores, pool.map(lambda score: _judge(rows, score), scores), strict=True))
         differences = list(pool.map(lambda pair: _difference(rows, judged, *pair), _pairs(scores)))
     parts = {
-        "headline": [{**_about(score), **j.headline} for score, j in judged.items()],
+        "headline": [
+            *({**_about(score), **j.headline} for score, j in judged.items()),
+            *_gene_prevalence(rows),
+        ],
+        "common": _common(rows, scores),
         "differences": differences,
         **{
             part: [
@@ -162,15 +183,17 @@ def analyse(table: pl.DataFrame, scores: Sequence[Score], *, name: str) -> Analy
             for part, rows_of in _PARTS.items()
         },
         "severity_levels": _severity_levels(table, scores),
+        "hits": _hits(rows, scores[0]),
         "surprising": _surprising(rows, scores[0]),
         "statuses": _statuses(table, scores),
     }
-    tables = {part: pl.DataFrame(rows, infer_schema_length=None) for part, rows in parts.items()}
+    tables = {part: _table(rows) for part, rows in parts.items()}
     positives = int(rows.labelled["label"].sum())
     return Analysis(
         name,
         scores[0],
         clusters.choice,
+        next((j.found.lacking for j in judged.values() if j.found), 0),
         positives,
         rows.labelled.height - positives,
         {part: table for part, table in tables.items() if table.height},
@@ -178,6 +201,16 @@ def analyse(table: pl.DataFrame, scores: Sequence[Score], *, name: str) -> Analy
 
 
 _Row = dict[str, object]
+
+
+def _table(rows: Sequence[_Row]) -> pl.DataFrame:
+    """Rows as a table in which numbers are numbers, though all of them be null."""
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    return table.with_columns(
+        pl.col(name).cast(pl.Float64)
+        for name, dtype in table.schema.items()
+        if dtype == pl.Null and name not in ("consequence", "stars", "group")
+    ).fill_nan(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,6 +230,8 @@ class _Judged:
     headline: _Row
     curves: list[_Row]
     strata: list[_Row]
+    averages: list[_Row]
+    genes: list[_Row]
     effects: list[_Row]
     severity: list[_Row]
     distributions: list[_Row]
@@ -207,6 +242,8 @@ class _Judged:
 _PARTS: Mapping[str, Callable[[_Judged], list[_Row]]] = {
     "curves": lambda judged: judged.curves,
     "strata": lambda judged: judged.strata,
+    "averages": lambda judged: judged.averages,
+    "genes": lambda judged: judged.genes,
     "effects": lambda judged: judged.effects,
     "severity": lambda judged: judged.severity,
     "distributions": lambda judged: judged.distributions,
@@ -244,9 +281,11 @@ def _judge(rows: _Rows, score: Score) -> _Judged:
     return _Judged(
         data,
         found,
-        _figures(data, len(label), found),
+        _figures(data, len(label), found) | _by_kind(rows.labelled, data),
         _curves(found) if found else [],
         list(_strata(rows.labelled, data)),
+        [_averages(rows.labelled, data, found)] if found else [],
+        list(_genes(data)) if is_score else [],
         _effects(rows, score),
         _severity(rows, score) if score.column != "consequence_rank" else [],
         list(_distributions(data, score)) if is_score else [],
@@ -264,11 +303,169 @@ def _figures(data: Ranked, labelled: int, found: Discrimination | None) -> _Row:
         "without_score": labelled - n,
         "prevalence": data.positives / n if n else None,
     }
-    for name in ("auroc", "auprc"):
-        of: Interval | None = getattr(found, name) if found else None
-        row |= {name: of and of.value, f"{name}_low": of and of.low, f"{name}_high": of and of.high}
-    row["note"] = "" if found else "too few"
+    row |= _interval("auroc", found.auroc if found else None) | _interval(
+        "auprc", found.auprc if found else None
+    )
+    return row | {
+        **_clusters(data.support),
+        "note": _note(data.support) if found else TOO_FEW,
+    }
+
+
+def _clusters(support: Support) -> _Row:
+    return {
+        "positive_clusters": round(support.positives, 1),
+        "negative_clusters": round(support.negatives, 1),
+    }
+
+
+def _note(support: Support) -> str:
+    """Why there is no interval, and where most of a class lies; empty where nothing is to say."""
+    few = support.scarcer < uncertainty.FEWEST_CLUSTERS
+    said = (f"{support.scarcer:.1f} effective clusters: no interval" if few else "",)
+    return "; ".join(filter(None, (*said, support.concentration)))
+
+
+def _interval(name: str, found: Interval | None) -> _Row:
+    """Null where there is no number, or no interval."""
+    values = (found.value, found.low, found.high) if found else (np.nan,) * 3
+    return dict(zip((name, f"{name}_low", f"{name}_high"), map(_known, values), strict=True))
+
+
+def _by_kind(labelled: pl.DataFrame, data: Ranked) -> _Row:
+    """AUROC of SNVs and of indels apart, where there are both: scores of the two do not compare."""
+    kind = labelled["variant_type"].cast(pl.String)
+    row: _Row = {}
+    for name, types in (("snv", ("SNV",)), ("indel", _INDELS)):
+        part = data.some(kind.is_in(types).to_numpy()[data.row])
+        found = metrics.discrimination(part) if part.is_enough else None
+        row |= {f"{name}_positives": part.positives, f"{name}_negatives": part.negatives}
+        row |= _interval(f"{name}_auroc", found.auroc if found else None)
     return row
+
+
+def _averages(labelled: pl.DataFrame, data: Ranked, found: Discrimination) -> _Row:
+    """The pooled AUROC beside those in which no gene, place or consequence counts for its size."""
+    by_gene = genes.by_gene(data)
+    within = genes.within_genes(by_gene)
+    block = pl.concat_str("chrom", pl.lit(":"), pl.col("pos") // genes.BLOCK_BASES)
+    number = labelled.select(block.rank("dense").cast(pl.Int64) - 1).to_series().to_numpy()
+    between = genes.between_genes(data, by_gene)
+    row: _Row = {
+        **_interval("auroc", found.auroc),
+        **_interval("within_genes", within.found),
+        "genes": within.parts,
+        "effective_genes": round(within.effective, 1),
+        "pairs_within_genes": float(by_gene.pairs.sum() / (data.positives * data.negatives)),
+        "between_genes": between if np.isfinite(between) else None,
+    }
+    consequences = [
+        part
+        for _, part in _parts(labelled, data, "consequence")
+        if part.is_enough and len(part.label) >= genes.FEWEST_OF_CONSEQUENCE
+    ]
+    chromosomes = [part for _, part in _parts(labelled, data, "chrom") if part.positives]
+    for name, average in (
+        ("blocks", genes.balanced(data, number[data.row])),
+        ("consequences", genes.macro(consequences)),
+        ("chromosomes", genes.by_chromosome(chromosomes)),
+    ):
+        column = "auprc_by_chromosome" if name == "chromosomes" else f"auroc_by_{name[:-1]}"
+        row |= _interval(column, average.found) | {name: average.parts}
+    return row
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _parts(labelled: pl.DataFrame, data: Ranked, column: str) -> Iterable[tuple[str, Ranked]]:
+    """Scored variants of each level of a column, in the order of their score."""
+    values = _levels(labelled[column])
+    codes = labelled[column].cast(pl.String)
+    code = codes.replace_strict(
+        values, range(len(values)), default=-1, return_dtype=pl.Int32
+    ).to_numpy()[data.row]
+    # Stable: within a level variants keep the order of their score.
+    places = np.argsort(code, kind="stable")
+    ends = np.searchsorted(code[places], np.arange(-1, len(values)), side="right")
+    for number, value in enumerate(values):
+        yield value, data.some(places[ends[number] : ends[number + 1]])
+
+
+def _genes(data: Ranked) -> Iterable[_Row]:
+    """AUROC within each gene that has variants, those with most pairs first."""
+    found = genes.by_gene(data)
+    order = np.lexsort((-found.positives - found.negatives, -found.pairs))
+    for number in order[(found.positives + found.negatives)[order] > 0]:
+        few = min(found.positives[number], found.negatives[number]) < metrics.TOO_FEW
+        yield {
+            "gene": data.clusters.names[number] if data.clusters.names else str(number),
+            "positives": int(found.positives[number]),
+            "negatives": int(found.negatives[number]),
+            "share_of_pairs": float(found.pairs[number] / max(found.pairs.sum(), 1)),
+            "auroc": None if few else float(found.auroc[number]),
+            "note": TOO_FEW if few else "",
+        }
+
+
+def _gene_prevalence(rows: _Rows) -> Iterable[_Row]:
+    """What knowing the gene alone would reach: the share of positives among its other variants.
+
+    Pairs of one gene count half. The positive of such a pair has one positive fewer among its
+    others than the negative, so that they would be told apart by being left out.
+    """
+    label = rows.labelled["label"].to_numpy()
+    of_row = rows.labelled_clusters.of_row
+    if len(label) < 2:
+        return
+    others = genes.prevalence_of_others(label, of_row)
+    data = metrics.ranked(label, others, rows.labelled_clusters)
+    row: _Row = {
+        "score": GENE_PREVALENCE,
+        "kind": "gene",
+        "model": "",
+        "deleterious": "higher",
+    } | _figures(data, len(label), None)
+    by_gene = genes.by_gene(data)
+    if data.is_enough:
+        share = by_gene.pairs.sum() / (data.positives * data.negatives)
+        between = genes.between_genes(data, by_gene) if share < 1 else 0.0
+        row |= {
+            "auroc": float((1 - share) * between + share / 2),
+            "note": "leave-one-out; pairs of one gene count half; no interval",
+        }
+    yield row
+
+
+def _common(rows: _Rows, scores: Sequence[Score]) -> list[_Row]:
+    """Every score on the variants that all scores and features have.
+
+    A baseline is there if it has all of these too: the mutation class, which only SNVs have, would
+    else decide what the scores are compared on.
+    """
+    if sum(score.kind != "baseline" for score in scores) < 2:
+        return []
+    values = {score: _oriented(rows.labelled, score) for score in scores}
+    has = np.all([~np.isnan(v) for score, v in values.items() if score.kind != "baseline"], axis=0)
+    label, clusters = rows.labelled["label"].to_numpy()[has], rows.labelled_clusters.rows(has)
+    found = []
+    for score, value in values.items():
+        if np.isnan(value[has]).any():
+            continue
+        data = metrics.ranked(label, value[has], clusters)
+        judged = metrics.discrimination(data) if data.is_enough else None
+        found.append(_about(score) | _figures(data, int(has.sum()), judged))
+    return found
+
+
+def _hits(rows: _Rows, score: Score) -> list[_Row]:
+    """The variants of a class that is too small for a number, and where their scores stand."""
+    known = _places(rows, score)
+    label = known["label"]
+    small = [of for of in (True, False) if 0 < (label == of).sum() < metrics.TOO_FEW]
+    found = known.filter(pl.col("label").is_in(small)).sort("oriented", descending=True)
+    return found.drop("oriented").to_dicts()
 
 
 def _curves(found: Discrimination) -> list[_Row]:
@@ -277,7 +474,7 @@ def _curves(found: Discrimination) -> list[_Row]:
         assert band is not None
         values = zip(metrics.CURVE_POINTS, band.value, band.low, band.high, strict=True)
         rows += [
-            {"curve": name, "x": float(x), "y": float(y), "low": float(low), "high": float(high)}
+            {"curve": name, "x": float(x), "y": float(y), "low": _known(low), "high": _known(high)}
             for x, y, low, high in values
         ]
     return rows
@@ -285,24 +482,12 @@ def _curves(found: Discrimination) -> list[_Row]:
 
 def _strata(labelled: pl.DataFrame, data: Ranked) -> Iterable[_Row]:
     for family, column in ((f, c) for c, f in FAMILIES.items() if c in labelled.columns):
-        values = _levels(labelled[column])
-        if len(values) < 2:
+        if labelled[column].drop_nulls().n_unique() < 2:
             continue
-        codes = (
-            labelled[column]
-            .cast(pl.String)
-            .replace_strict(values, range(len(values)), default=-1, return_dtype=pl.Int16)
-        )
-        code = codes.to_numpy()
-        of_data = code[data.row]
-        # Stable: within a stratum variants keep the order of their score.
-        places = np.argsort(of_data, kind="stable")
-        ends = np.searchsorted(of_data[places], np.arange(-1, len(values)), side="right")
-        for number, value in enumerate(values):
-            part = data.some(places[ends[number] : ends[number + 1]])
-            found = metrics.discrimination(part, bins=_STRATUM_BINS) if part.is_enough else None
-            figures = _figures(part, int((code == number).sum()), found)
-            yield {"family": family, "stratum": value, **figures}
+        counts = dict(labelled[column].cast(pl.String).value_counts().rows())
+        for value, part in _parts(labelled, data, column):
+            found = metrics.discrimination(part) if part.is_enough else None
+            yield {"family": family, "stratum": value, **_figures(part, counts[value], found)}
 
 
 def _levels(values: pl.Series) -> list[str]:
@@ -334,6 +519,7 @@ def _effects(rows: _Rows, score: Score) -> list[_Row]:
         {
             "effect": name,
             "variants": int(known.sum()),
+            "clusters": round(clusters.effective, 1),
             "without_score": int(np.isfinite(rows.table["effect"].to_numpy()).sum() - known.sum()),
             **_interval("spearman", metrics.spearman(x, y, clusters)),
         }
@@ -355,14 +541,11 @@ def _severity(rows: _Rows, score: Score) -> list[_Row]:
     return [
         {
             "variants": int(known.sum()),
+            "clusters": round(rows.clusters.rows(known).effective, 1),
             **_interval("spearman", metrics.spearman(value, severity, rows.clusters.rows(known))),
             "pearson": float(stats.pearsonr(value, severity).statistic),
         }
     ]
-
-
-def _interval(name: str, found: Interval) -> _Row:
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def _distributions(data: Ranked, score: Score) -> Iterable[_Row]:
@@ -418,16 +601,21 @@ def _severity_levels(table: pl.DataFrame, scores: Sequence[Score]) -> list[_Row]
     return rows
 
 
-def _surprising(rows: _Rows, score: Score) -> list[_Row]:
-    """Negatives that the score finds most deleterious, positives that it finds least so."""
+def _places(rows: _Rows, score: Score) -> pl.DataFrame:
+    """Labelled variants that have a score, with its percentile from the least deleterious."""
     value = pl.Series(_oriented(rows.labelled, score), nan_to_null=True)
     shown = ["chrom", "pos", "ref", "alt", "label", score.column, "consequence", "stars", "group"]
-    known = (
+    return (
         rows.labelled.select(shown)
         .rename({score.column: "value"})
         .with_columns(oriented=value, percentile=100 * value.rank() / value.count())
         .filter(pl.col("oriented").is_not_null())
     )
+
+
+def _surprising(rows: _Rows, score: Score) -> list[_Row]:
+    """Negatives that the score finds most deleterious, positives that it finds least so."""
+    known = _places(rows, score)
     parts = [
         known.filter(pl.col("label") == label).sort(
             "oriented", descending=not label, maintain_order=True
@@ -466,7 +654,7 @@ def _pairs(scores: Sequence[Score]) -> list[tuple[Score, Score]]:
 
 
 def _difference(rows: _Rows, judged: Mapping[Score, _Judged], a: Score, b: Score) -> _Row:
-    """A - b on the variants that have both, in the same resamples."""
+    """A - b on the variants that have both."""
     row: _Row = {"a": a.name, "b": b.name}
     of_a, of_b = judged[a], judged[b]
     both = _has(rows, of_a) & _has(rows, of_b)
@@ -474,15 +662,23 @@ def _difference(rows: _Rows, judged: Mapping[Score, _Judged], a: Score, b: Score
     for one in (of_a, of_b):
         data = one.data.some(both[one.data.row])
         if not data.is_enough:
-            return row | {"variants": int(both.sum()), "note": "too few"}
+            return row | {"variants": int(both.sum()), "note": TOO_FEW}
         is_all = len(data.label) == len(one.data.label)
         found.append(one.found if is_all and one.found else metrics.discrimination(data))
     row["variants"] = int(both.sum())
-    for name in ("auroc", "auprc"):
-        parts = [(getattr(f, name), getattr(f, f"{name}_draws")) for f in found]
-        difference = metrics.difference(*parts[0], *parts[1])
+    differences = metrics.differences(*found)
+    for name, difference in zip(("auroc", "auprc"), differences, strict=True):
         row |= _interval(f"{name}_difference", difference)
-    return row | {"note": ""}
+        row |= {f"{name}_verdict": _verdict(a, b, difference)}
+    return row | _clusters(found[0].support) | {"note": _note(found[0].support)}
+
+
+def _verdict(a: Score, b: Score, difference: Interval) -> str:
+    if np.isnan(difference.low):
+        return "no interval"
+    if difference.low <= 0 <= difference.high:
+        return CANNOT_BE_TOLD_APART
+    return f"{a.name if difference.low > 0 else b.name} is higher"
 
 
 def _has(rows: _Rows, judged: _Judged) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 After Pejaver et al. 2022 (Am J Hum Genet 109:2163): around each value the smallest symmetric window
 with enough labelled variants; the ratio of the share of all positives to the share of all negatives
-in it. A likelihood ratio does not depend on how many positives there are among the labels. It is a
-curve for research, and becomes a call about a variant nowhere in ntvep.
+in it. A likelihood ratio does not depend on how many positives there are among the labels. Where
+the window is so wide, or so far to one side of the value, that the ratio changes within it, what it
+measures is the ratio of other values, and none is given. It is a curve for research, and becomes a
+call about a variant nowhere in ntvep.
 """
 
 from collections.abc import Mapping
@@ -11,13 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from ntvep.evaluate.metrics import SEED, Ranked, resampled
+from ntvep.evaluate import uncertainty
+from ntvep.evaluate.metrics import SEED, TOO_FEW, Ranked, resampled
 
 POINTS = 100
 FEWEST_IN_WINDOW = 100
 SHARE_IN_WINDOW = 0.03
+MOST_SHIFT = 0.1
+"""A window whose log ratio differs by more than this from that at its value is too wide."""
 FOLDS = 5
 RELIABILITY_BINS = 10
 
@@ -36,7 +41,8 @@ class Calibration:
 
     Attributes:
         curve: ``value`` of the score (as oriented), ``ratio``, ``low``, ``high``, ``positives``,
-            ``negatives``.
+            ``negatives``; no ratio where the window is not narrow and centred, no ``low`` and
+            ``high`` with too few clusters.
         reliability: variants binned by the ratio that the other folds' curves predict:
             ``predicted`` (geometric mean), ``observed``, ``low``, ``high``, ``positives``,
             ``negatives``.
@@ -65,10 +71,46 @@ def calibrate(data: Ranked, *, seed: int = SEED) -> Calibration | None:
     )
     begin, end = np.searchsorted(cut, first), np.searchsorted(cut, last)
     curve = _table(*((c[end] - c[begin], c[-1]) for c in (whole, drawn)))
+    says = pl.Series(_is_narrow(data, values, first, last))
+    has_band = data.support.scarcer >= uncertainty.FEWEST_CLUSTERS
+    curve = curve.with_columns(
+        pl.when(says).then("observed"),
+        *(pl.when(says & has_band).then(name).alias(name) for name in ("low", "high")),
+    )
     return Calibration(
         curve.rename({"observed": "ratio"}).insert_column(0, pl.Series("value", values)),
         _reliability(data, seed),
     )
+
+
+def _is_narrow(
+    data: Ranked,
+    values: Float[np.ndarray, " point"],
+    first: Int[np.ndarray, " point"],
+    last: Int[np.ndarray, " point"],
+) -> Bool[np.ndarray, " point"]:
+    """Whether a window measures the ratio at its value, and not one of values beside it.
+
+    To first order the log ratio is a line of slope b, the difference of the classes' means over
+    their variance (a linear discriminant); the ratio of the window is the mean of the ratio over
+    its negatives, whose logarithm differs by b (mean - value) + b^2 variance / 2 from that at the
+    value. Windows with too few of a class say nothing.
+    """
+    sums = np.array(
+        [
+            [np.append(0, np.cumsum(power * of_class)) for power in (1, data.score, data.score**2)]
+            for of_class in (~data.label, data.label)
+        ]
+    )
+    n, total, squares = (sums[:, :, last] - sums[:, :, first]).transpose(1, 0, 2)
+    mean = total / np.maximum(n, 1)
+    deviations = np.maximum(squares - n * mean**2, 0)
+    variance = deviations.sum(axis=0) / np.maximum(n.sum(axis=0) - 2, 1)
+    # In a window of one value there is no slope.
+    slope = np.divide(mean[1] - mean[0], variance, out=np.zeros(len(values)), where=variance > 0)
+    shift = slope * (mean[0] - values) + slope**2 * deviations[0] / np.maximum(n[0], 1) / 2
+    narrow: Bool[np.ndarray, " point"] = (n.min(axis=0) >= TOO_FEW) & (np.abs(shift) <= MOST_SHIFT)
+    return narrow
 
 
 def windows_around(
@@ -152,7 +194,11 @@ def _reliability(data: Ranked, seed: int) -> pl.DataFrame:
         here = np.stack((last - first - positive, positive), axis=1)[:, :, None]
         everywhere = np.array([[seen.negatives], [seen.positives]], np.float64)
         ratio = _ratio(here, everywhere)[:, 0]
-        predicted[unseen] = np.interp(data.score[unseen], values, np.log(ratio))
+        says = _is_narrow(seen, values, first, last)
+        if says.any():
+            # Below and above them the curve says nothing.
+            logs = np.interp(data.score[unseen], values[says], np.log(ratio[says]), np.nan, np.nan)
+            predicted[unseen] = logs
     known = np.isfinite(predicted)
     if not known.any():
         return _table(*[(np.empty((0, 2, 1)), np.ones((2, 1)))] * 2).insert_column(

@@ -112,6 +112,7 @@ def _figures(analysis: Analysis, few: Sequence[str]) -> Iterable[Figure | None]:
         _distributions(analysis, few),
         _consequences(analysis),
         _strata(analysis, few),
+        _averages(analysis),
         _severity(analysis),
         _effects(analysis),
         _leaks(analysis),
@@ -133,8 +134,9 @@ def _headline(analysis: Analysis) -> Figure | None:
     return Figure(
         "headline",
         "How well each score tells positives from negatives",
-        "Points with 95 % intervals. Dashed: chance, which for AUPRC is the prevalence. Baselines "
-        "and columns of the labels are measured as the scores are.",
+        "Points with 95 % intervals; a point without one rests on too few clusters. Dashed: "
+        "chance, which for AUPRC is the prevalence. Baselines and columns of the labels are "
+        "measured as the scores are.",
         _spec(alt.hconcat(*panels, spacing=24)),
         "headline",
     )
@@ -218,8 +220,8 @@ def _differences(analysis: Analysis) -> Figure | None:
     return Figure(
         "differences",
         "Paired differences",
-        "Both scores on the variants that have both, in the same resamples. An interval that holds "
-        "0 is no difference.",
+        "Both scores on the variants that have both. Where an interval holds 0, the two cannot be "
+        "told apart by these labels: that is not to say that they are equal.",
         _spec(alt.hconcat(*panels, spacing=24)),
         "differences",
     )
@@ -306,7 +308,7 @@ def _strata(analysis: Analysis, few: Sequence[str]) -> Figure | None:
     rows = table.filter(pl.col("score").is_in(names))
     # Chromosomes are many: they have a column of their own.
     columns: tuple[list[_Panel], list[_Panel]] = ([], [])
-    lowest = min(0.45, *_numbers(rows, "auroc")["auroc_low"].drop_nans(), 1.0)
+    lowest = min([0.45, *_numbers(rows, "auroc")["auroc"], *rows["auroc_low"].drop_nulls()])
     scale = alt.Scale(domain=[max(0.0, lowest - 0.05), 1])
     for family in dict.fromkeys(rows["family"]):
         part = rows.filter(pl.col("family") == family)
@@ -341,9 +343,40 @@ def _strata(analysis: Analysis, few: Sequence[str]) -> Figure | None:
     return Figure(
         "strata",
         "The same, in groups of variants",
-        "AUROC with 95 % intervals. With fewer than ten positives or negatives there is no number.",
+        "AUROC with 95 % intervals. With fewer than ten positives or negatives there is no number, "
+        "with fewer than ten effective clusters of either no interval.",
         _spec(alt.hconcat(*(alt.vconcat(*p) for p in columns if p), spacing=28)),
         "strata",
+    )
+
+
+_AVERAGES = {
+    "auroc": "all pairs",
+    "within_genes": "pairs within a gene",
+    "auroc_by_block": "500-kb blocks alike",
+    "auroc_by_consequence": "consequences alike",
+}
+
+
+def _averages(analysis: Analysis) -> Figure | None:
+    """The pooled AUROC beside the balanced ones, a panel for each."""
+    table = analysis.tables.get("averages")
+    if table is None:
+        return None
+    shown = [name for name in _AVERAGES if table[name].count()]
+    panels = [
+        _dots(table, name, f"AUROC, {_AVERAGES[name]}", [0.5], y_labels=not index).properties(
+            width=_WIDTH // 2
+        )
+        for index, name in enumerate(shown)
+    ]
+    return Figure(
+        "averages",
+        "What is left within genes, and where no gene, place or consequence dominates",
+        "A score that knows no more than which gene a variant is in is at 0.5 within genes. Blocks "
+        "of 500 kb, or consequences with 30 variants or more, count alike in the other panels.",
+        _spec(alt.hconcat(*panels, spacing=16)),
+        "averages",
     )
 
 
@@ -434,7 +467,8 @@ def _calibration(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         "calibration",
         "Local likelihood ratio",
         "How much likelier a value is among positives than among negatives, in the smallest window "
-        "of 100 variants or 3 % of them (Pejaver et al. 2022), with 95 % bands. Dashed: odds of "
+        "of 100 variants or 3 % of them (Pejaver et al. 2022), with 95 % bands; nothing where the "
+        "window is too wide or to one side. Dashed: odds of "
         "2.4, 5.8, 33.5 and 1,124, by which Tavtigian et al. measure evidence at a prior of 4.4 %. "
         "Right: ratios predicted by cross-fitting over five folds of genes against those "
         "observed. A curve for research; no variant is called anything here.",
@@ -497,7 +531,7 @@ def _dots(
             value: title, f"{value}_low": "low", f"{value}_high": "high"}), *counts],
     )  # fmt: skip
     if shape:
-        kinds = [k for k in ("score", "baseline", "feature") if k in table[shape]]
+        kinds = [k for k in ("score", "baseline", "feature", "gene") if k in table[shape]]
         point = point.encode(_shape(shape, kinds), _colour(shape, kinds))
     return alt.layer(_rule(chance, scale), interval, point).properties(
         width=_WIDTH, height=alt.Step(_STEP)

@@ -178,6 +178,45 @@ def _normal_forms(alleles: pl.DataFrame, reference: Reference | None) -> pl.Data
     )
 
 
+def trimmed_keys(alleles: pl.DataFrame) -> pl.Series:
+    """A key of each allele: equal where two are trimmed to the same change of the same contig.
+
+    Without a reference: alleles are not left-aligned, so that an indel in a repeat has several.
+
+    Args:
+        alleles: ``chrom``, ``pos``, ``ref``, ``alt``.
+
+    Returns:
+        Text; null where REF or ALT is no sequence of A, C, G, T.
+    """
+    single = pl.all_horizontal(pl.col("ref", "alt").str.len_bytes() == 1)
+    named = alleles.select(
+        _ALLELE,
+        contig=canonical_contigs(alleles["chrom"]),
+        has_bases=pl.all_horizontal(pl.col("ref", "alt").str.contains(_BASES)),
+    )
+    longer = named.filter("has_bases", ~single).select("pos", "ref", "alt").unique()
+    changes = []
+    for pos, ref, alt in longer.iter_rows():
+        edit = windows.trim(pos, ref, alt)
+        changes.append(f"{edit.start}:{dna.decode(edit.ref)}>{dna.decode(edit.alt)}")
+    trimmed = longer.with_columns(trimmed=pl.Series(changes, dtype=pl.String))
+    as_it_is = pl.format("{}:{}>{}", pl.col("pos") - 1, *(_upper(side) for side in ("ref", "alt")))
+    return (
+        named.join(trimmed, ["pos", "ref", "alt"], how="left", maintain_order="left")
+        .select(
+            pl.when("has_bases").then(
+                pl.format("{}:{}", "contig", pl.coalesce("trimmed", as_it_is))
+            )
+        )
+        .to_series()
+    )
+
+
+def _upper(side: str) -> pl.Expr:
+    return pl.col(side).str.to_uppercase()
+
+
 def canonical_contigs(chrom: pl.Series) -> pl.Series:
     """Contig names in one spelling; see :func:`ntvep.genome.canonical`."""
     spelled = chrom.unique().to_list()
@@ -240,6 +279,24 @@ def _compare_ref(
                 pl.concat(looked_up), "row", how="left", maintain_order="left"
             ).with_columns(pl.coalesce("ref_is", "looked_up"))
     return compared["ref_is"]
+
+
+def ref_agrees(alleles: pl.DataFrame, reference: Reference) -> pl.Series:
+    """Whether the REF of each single-base allele is the reference's; null where it has no place.
+
+    Args:
+        alleles: ``chrom``, ``pos``, ``ref``; each REF of one base.
+        reference: the genome.
+    """
+    rows = alleles.select("chrom", "pos", "ref").with_row_index("row")
+    found = [
+        group.select("row", ref_is=_look_up(str(chrom), group, reference))
+        for (chrom,), group in rows.group_by("chrom")
+    ]
+    empty = pl.DataFrame(schema={"row": pl.UInt32(), "ref_is": _REF_IS})
+    compared = rows.join(pl.concat([empty, *found]), "row", how="left", maintain_order="left")
+    known = pl.when(pl.col("ref_is") != _ABSENT).then(pl.col("ref_is") == _AGREES)
+    return compared.select(known.alias("agrees")).to_series()
 
 
 def _look_up(chrom: str, singles: pl.DataFrame, reference: Reference) -> pl.Series:

@@ -1,12 +1,12 @@
 """what a source of labels says of an allele -> LABELS: one meaning for each spelling."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 
 import polars as pl
 
-from ntvep.errors import InputError, some
+from ntvep.errors import InputError
 from ntvep.evaluate.consequences import SEVERITY
 from ntvep.schema import check_labels
 
@@ -14,29 +14,55 @@ from ntvep.schema import check_labels
 
 
 class Significance(StrEnum):
-    """What ClinVar says of a variant, in the classes that an evaluation needs."""
+    """What ClinVar says of a variant, in the classes that an evaluation needs.
+
+    ``ONCOGENICITY`` and ``SOMATIC`` are records that ClinVar classifies for cancer alone: they are
+    no answer to the question of germline disease.
+    """
 
     PATHOGENIC = "pathogenic"
+    ONCOGENIC = "oncogenic"
     BENIGN = "benign"
     CONFLICTING = "conflicting"
     UNCERTAIN = "uncertain"
+    ONCOGENICITY = "oncogenicity alone"
+    SOMATIC = "somatic alone"
     OTHER = "other"
 
 
+class Classification(StrEnum):
+    """Which of ClinVar's classifications is read; they answer different questions."""
+
+    GERMLINE = "germline"
+    ONCOGENICITY = "oncogenicity"
+
+
+CLINVAR_KEYS: Mapping[Classification, tuple[str, str]] = {
+    Classification.GERMLINE: ("CLNSIG", "CLNREVSTAT"),
+    Classification.ONCOGENICITY: ("ONC", "ONCREVSTAT"),
+}
+"""INFO keys of the class and of its review status."""
+_POSITIVE = (Significance.PATHOGENIC, Significance.ONCOGENIC)
+# Bits of ORIGIN: seen in a tumour; not tested, tested without a result, other.
+_SEEN_SOMATIC = 2
+_SAYS_NOTHING = 256 | 512 | 1 << 30
+
 # Terms of the classification of Mendelian variants, in today's spelling, in that of VCFs before
-# 2017 (the numbers) and of dbSNP's first.
+# 2017 (the numbers) and of dbSNP's first; and those of oncogenicity.
 _TERMS: Mapping[str, Significance] = {
     spelling: significance
     for significance, spellings in {
         Significance.PATHOGENIC: (
             "pathogenic", "likely_pathogenic", "pathologic", "probable_pathogenic", "4", "5",
         ),
+        Significance.ONCOGENIC: ("oncogenic", "likely_oncogenic"),
         Significance.BENIGN: (
             "benign", "likely_benign", "non_pathogenic", "probable_non_pathogenic", "2", "3",
         ),
         Significance.CONFLICTING: (
             "conflicting_classifications_of_pathogenicity",
             "conflicting_interpretations_of_pathogenicity",
+            "conflicting_classifications_of_oncogenicity",
             "conflicting_data_from_submitters",
         ),
         Significance.UNCERTAIN: ("uncertain_significance", "unknown_significance", "unknown", "0"),
@@ -139,33 +165,63 @@ def most_severe_of(consequences: pl.Series) -> pl.Series:
     return _each(consequences, most_severe, pl.String())
 
 
-def clinvar(records: pl.DataFrame, source: str) -> tuple[pl.DataFrame, pl.Series]:
+def clinvar(
+    records: pl.DataFrame, source: str, classification: Classification = Classification.GERMLINE
+) -> tuple[pl.DataFrame, pl.Series]:
     """Labels of ClinVar's records.
 
     Args:
-        records: ``chrom``, ``pos``, ``ref``, ``alt``; CLNSIG, CLNREVSTAT, MC, GENEINFO as text or
-            null; then features as Float64.
+        records: ``chrom``, ``pos``, ``ref``, ``alt``; CLNSIG, CLNREVSTAT, ONC, ONCREVSTAT, SCI,
+            ORIGIN, MC, GENEINFO as text or null; then features as Float64.
         source: name and release.
+        classification: the question that labels answer.
 
     Returns:
-        LABELS, and for each row its :class:`Significance`. Only pathogenic and benign are labels.
+        LABELS, and for each row its :class:`Significance`. Only pathogenic or oncogenic, and
+        benign, are labels.
     """
-    said = _each(records["CLNSIG"].fill_null(""), significance, pl.String())
-    features = records.columns[8:]
+    class_key, review_key = CLINVAR_KEYS[classification]
+    said = _each(records[class_key].fill_null(""), significance, pl.String())
+    if classification is Classification.GERMLINE:
+        said = _of_cancer_apart(said, records)
+    features = records.columns[12:]
     table = records.select(
         "chrom", "pos", "ref", "alt",
-        label=pl.when(said == Significance.PATHOGENIC)
+        label=pl.when(said.is_in([*_POSITIVE]))
         .then(True)
         .when(said == Significance.BENIGN)
         .then(False),
         effect=pl.lit(None, pl.Float64()),
         group=pl.col("GENEINFO").str.extract("^([^:|]+)"),
         consequence=most_severe_of(records["MC"]),
-        stars=_each(records["CLNREVSTAT"], stars, pl.UInt8()),
+        stars=_each(records[review_key], stars, pl.UInt8()),
         source=pl.lit(source),
         **{name: pl.col(name) for name in features},
     )  # fmt: skip
     return check_labels(table), said
+
+
+def _of_cancer_apart(said: pl.Series, records: pl.DataFrame) -> pl.Series:
+    """What germline classifications say, without what is said of tumours.
+
+    Since 2024 ClinVar keeps oncogenicity (ONC) and somatic clinical impact (SCI) beside the
+    germline classification, and many records have nothing else. Earlier submissions put them all
+    into CLNSIG; their ORIGIN, a sum of bits, then says that the allele was seen in tumours alone.
+    """
+    origin = pl.col("ORIGIN").cast(pl.Int64, strict=False).fill_null(0)
+    is_somatic = (origin - (origin & _SAYS_NOTHING)) == _SEEN_SOMATIC
+    has_class = said != Significance.OTHER
+    return records.select(
+        pl.when(has_class & is_somatic)
+        .then(pl.lit(Significance.SOMATIC.value))
+        .when(has_class)
+        .then(said)
+        .when(pl.col("ONC").is_not_null())
+        .then(pl.lit(Significance.ONCOGENICITY.value))
+        .when(pl.col("SCI").is_not_null())
+        .then(pl.lit(Significance.SOMATIC.value))
+        .otherwise(said)
+    ).to_series()
 
 
 def _each(values: pl.Series, meaning: Callable[[str], object], dtype: pl.DataType) -> pl.Series:
@@ -174,155 +230,6 @@ def _each(values: pl.Series, meaning: Callable[[str], object], dtype: pl.DataTyp
     return values.replace_strict(
         [*spelled, None], [*map(meaning, spelled), None], return_dtype=dtype
     )
-
-
-# GTEx ---------------------------------------------------------------------------------------------
-
-
-# The columns of tables of fine-mapping (GTEx v8: CAVIAR, DAP-G; v10: SuSiE; eQTL Catalogue) and of
-# significant pairs, in lower case: the first that a table has is taken.
-_SPELLINGS: Mapping[str, Sequence[str]] = {
-    "variant": ("variant_id", "variant", "eqtl", "snp", "snp_id"),
-    "pip": ("pip", "variant_pip", "snp_pip", "probability", "cpp", "posterior_prob"),
-    "gene": ("gene_id", "gene", "phenotype_id", "molecular_trait_id"),
-    "tissue": ("tissue", "tissue_id", "tissue_name"),
-    "slope": ("slope", "beta"),
-    "p_value": ("pval_nominal", "pvalue", "p_value"),
-    "frequency": ("af", "maf"),
-}
-_VARIANT = r"^(?P<chrom>[^_]+)_(?P<pos>\d+)_(?P<ref>[^_]+)_(?P<alt>[^_]+)(?:_b(?P<build>\d+))?$"
-
-
-def gtex_columns(
-    names: Collection[str], needed: Sequence[str], name: str, optional: Sequence[str] = ()
-) -> dict[str, str]:
-    """Our names of what a GTEx table holds -> its own.
-
-    Args:
-        names: its columns.
-        needed: our names of what must be there.
-        name: of the file, for messages.
-        optional: our names of what is taken where it is there.
-
-    Raises:
-        InputError: a needed column is missing; lists what there is.
-    """
-    lower = {column.lower().lstrip("#"): column for column in names}
-    found = {}
-    for wanted in (*needed, *optional):
-        spelled = next((lower[s] for s in _SPELLINGS[wanted] if s in lower), None)
-        if spelled is not None:
-            found[wanted] = spelled
-        elif wanted in needed:
-            raise InputError(
-                f"{name}: has no column of the {wanted} (looked for "
-                f"{', '.join(_SPELLINGS[wanted])}); found {some(names)}"
-            )
-    return found
-
-
-def gtex_finemapped(
-    pairs: pl.LazyFrame, source: str, *, positive_pip: float, negative_pip: float
-) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Labels of fine-mapped variants: causal for a gene in some tissue, or in none that was tested.
-
-    A low PIP is no clean negative: of variants that stand together (LD), fine-mapping may give all
-    of them little. What is between the two limits has no label.
-
-    Args:
-        pairs: ``variant``, ``pip``, ``gene``: a row for each variant, gene and tissue.
-        source: name and release.
-        positive_pip: a variant is positive if its largest PIP is this or more.
-        negative_pip: it is negative if its largest PIP is this or less.
-
-    Returns:
-        LABELS, the group being the gene of the largest PIP; and how many pairs were not written,
-        and why.
-    """
-    label = (
-        pl.when(pl.col("pip") >= positive_pip)
-        .then(True)
-        .when(pl.col("pip") <= negative_pip)
-        .then(False)
-    )
-    best = (
-        pairs.group_by("variant")
-        .agg(
-            pl.col("pip").max(),
-            group=pl.col("gene").sort_by(-pl.col("pip"), "gene", nulls_last=True).first(),
-            pairs=pl.len(),
-        )
-        .with_columns(label=label, effect=pl.lit(None, pl.Float64()))
-    )
-    return _gtex(best.collect(engine="streaming"), source)
-
-
-def gtex_pairs(pairs: pl.LazyFrame, source: str) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Effects of eQTLs: ``slope``, of ALT against REF, as GTEx has it.
-
-    Args:
-        pairs: ``variant``, ``slope``, ``gene``; ``p_value`` and ``frequency`` where there are any.
-        source: name and release.
-
-    Returns:
-        LABELS without labels: of each variant the pair with the smallest p-value (else the
-        steepest slope); ``frequency`` becomes the feature ``AF``. And how many pairs were not
-        written, and why.
-    """
-    names = pairs.collect_schema().names()
-    steepness = -pl.col("slope").abs()
-    strength = pl.col("p_value") if "p_value" in names else steepness
-    said = {"slope": "effect", "gene": "group", "frequency": "AF"}
-    ours = {theirs: name for theirs, name in said.items() if theirs in names}
-    best = pairs.group_by("variant").agg(
-        *(
-            pl.col(theirs).sort_by(strength, steepness, "gene", nulls_last=True).first().alias(name)
-            for theirs, name in ours.items()
-        ),
-        label=pl.lit(None, pl.Boolean()),
-        pairs=pl.len(),
-    )
-    features = [name for name in ours.values() if name == "AF"]
-    return _gtex(best.collect(engine="streaming"), source, features)
-
-
-def _gtex(
-    variants: pl.DataFrame, source: str, features: Sequence[str] = ()
-) -> tuple[pl.DataFrame, dict[str, int]]:
-    """LABELS of one row a variant, which stands for so many ``pairs``."""
-    named = variants.drop_nulls("variant")
-    split = named.with_columns(allele=pl.col("variant").str.extract_groups(_VARIANT)).unnest(
-        "allele"
-    )
-    bad = split.filter(pl.col("chrom").is_null())
-    if bad.height:
-        raise InputError(
-            f"{source}: {bad.height} variants are not named like chr1_13550_G_A_b38, "
-            f"{bad['variant'][0]!r} for instance; expected names that hold the alleles (CAVIAR: "
-            "the file ..._with_Allele.txt.gz)"
-        )
-    builds = split["build"].drop_nulls().unique().sort().to_list()
-    if builds not in ([], ["38"]):
-        raise InputError(
-            f"{source}: variants of build {' and '.join(builds)}; expected _b38 alone. GTEx v7 is "
-            "on build 37: take v8 or v10"
-        )
-    table = split.select(
-        "chrom",
-        pl.col("pos").cast(pl.Int64),
-        "ref",
-        "alt",
-        "label",
-        pl.col("effect").cast(pl.Float64),
-        "group",
-        consequence=pl.lit(None, pl.String()),
-        stars=pl.lit(None, pl.UInt8()),
-        source=pl.lit(source),
-        **{name: pl.col(name).cast(pl.Float64) for name in features},
-    )
-    pairs, of_named = int(variants["pairs"].sum()), int(named["pairs"].sum())
-    left_out = {"weaker_pair": of_named - named.height, "no_variant": pairs - of_named}
-    return check_labels(table.sort("chrom", "pos", "ref", "alt")), left_out
 
 
 # Any table ----------------------------------------------------------------------------------------

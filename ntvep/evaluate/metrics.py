@@ -1,21 +1,26 @@
-"""labels and one score -> AUROC, AUPRC and Spearman, with intervals of a bootstrap over clusters.
+"""labels and one score -> AUROC, AUPRC and Spearman, with intervals that know of clusters.
 
-Point values are scikit-learn's and scipy's. Intervals are the percentiles 2.5 and 97.5 of 1,000
-resamples of whole clusters (genes, or 1-Mb blocks of the genome): variants of one gene share
-sequence, windows and how they came to be labelled, and are not independent. A resample is a number
-of copies of each cluster, so that every statistic of it follows from counts: how many positives
-and negatives of which score a resample holds is one product of a sparse and a dense matrix. Scores
-are counted in at most 4,096 bins; where there are more distinct values, the resamples are moved by
-the difference between the exact and the binned value, so that binning cannot shift an interval.
+Point values are scikit-learn's and scipy's. The unit is the cluster (genes, or 1-Mb blocks of the
+genome): variants of one gene share sequence, windows and how they came to be labelled, and are not
+independent. Intervals of AUROC, AUPRC and their differences are analytic (see
+:mod:`ntvep.evaluate.uncertainty`). Bands of curves and intervals of correlations are percentiles
+of 1,000 resamples of whole clusters. A resample is a number of copies of each cluster, so that
+every statistic of it follows from counts: how many positives and negatives of which score it holds
+is one product of a sparse and a dense matrix.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Int, Shaped
 from scipy import sparse, stats
 from sklearn.metrics import average_precision_score, roc_auc_score
+
+from ntvep.evaluate import uncertainty
+from ntvep.evaluate.uncertainty import Deleted, Ends
 
 RESAMPLES = 1_000
 SEED = 0
@@ -26,6 +31,8 @@ BINS = 4_096
 CURVE_POINTS = np.linspace(0.0, 1.0, 201)
 _LEVELS = (2.5, 97.5)
 _MOST_CLUSTERS = 100_000
+MOST = 0.5
+"""A cluster with more of a class than this share is named."""
 _JOINT_BINS = 128
 
 Draws = Float[np.ndarray, " resample"]
@@ -33,16 +40,18 @@ Draws = Float[np.ndarray, " resample"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its 95 % interval; the interval is NaN where no resample has a value."""
+    """A value with its 95 % interval; the interval is NaN where none can be given."""
 
     value: float
     low: float
     high: float
 
 
-def in_words(low: float, high: float, name: str = "") -> str:
+def in_words(low: float | None, high: float | None, name: str = "") -> str:
     """An interval for people, with its name before it if there is one to name."""
-    return "no interval" if np.isnan(low) else f"{name}{low:.3f} to {high:.3f}"
+    if low is None or high is None or np.isnan(low):
+        return "no interval"
+    return f"{name}{low:.3f} to {high:.3f}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +62,41 @@ class Clusters:
         of_row: number of the cluster of each variant.
         copies: how often each resample holds each cluster; the same for all that is compared.
         choice: what the clusters are, for people.
+        names: of the clusters.
     """
 
     of_row: Int[np.ndarray, " variant"]
     copies: Float[np.ndarray, "cluster resample"]
     choice: str
+    names: Sequence[str] = ()
 
     def rows(self, chosen: Shaped[np.ndarray, " some"]) -> "Clusters":
         """The same resamples, seen by some of the variants: a mask, or row numbers."""
-        return Clusters(self.of_row[chosen], self.copies, self.choice)
+        return Clusters(self.of_row[chosen], self.copies, self.choice, self.names)
+
+    @property
+    def effective(self) -> float:
+        """Kish's effective number of the clusters that hold these variants."""
+        return float(uncertainty.effective_clusters(np.bincount(self.of_row)[None])[0])
+
+
+@dataclass(frozen=True)
+class Support:
+    """How many clusters stand behind a number.
+
+    Attributes:
+        positives, negatives: Kish's effective number of the clusters of each class.
+        concentration: in words, where one cluster holds most of a class; else empty.
+    """
+
+    positives: float
+    negatives: float
+    concentration: str
+
+    @property
+    def scarcer(self) -> float:
+        """The effective number of the class that has fewer: that which limits an interval."""
+        return min(self.positives, self.negatives)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +135,19 @@ class Ranked:
         """Whether there are enough of both classes for a number."""
         return min(self.positives, self.negatives) >= TOO_FEW
 
+    @cached_property
+    def support(self) -> Support:
+        """Effective clusters of each class, and whether one holds most of it."""
+        effective, words = [], []
+        for name, of_class in (("positives", self.label), ("negatives", ~self.label)):
+            sizes = np.bincount(self.clusters.of_row[of_class])
+            effective.append(float(uncertainty.effective_clusters(sizes[None])[0]))
+            share = sizes.max() / sizes.sum() if sizes.sum() else 0.0
+            if share > MOST and self.clusters.names:
+                where = self.clusters.names[int(sizes.argmax())]
+                words.append(f"{_percent(share)} of {name} lie in {where}")
+        return Support(effective[0], effective[1], "; ".join(words))
+
 
 @dataclass(frozen=True, eq=False)
 class Band:
@@ -117,17 +165,21 @@ class Discrimination:
     Attributes:
         auroc: area under the receiver operating characteristic; ties count half.
         auprc: average precision; its chance level is the prevalence.
-        auroc_draws, auprc_draws: values of the resamples, NaN where one lacks a class.
+        support: what the intervals rest on.
+        auroc_deleted, auprc_deleted: without each cluster.
         roc: true-positive rate over the false-positive rate, if asked for.
         precision_recall: precision over recall, if asked for.
+        lacking: how many of the curves' resamples lack a class and are left out of their bands.
     """
 
     auroc: Interval
     auprc: Interval
-    auroc_draws: Draws
-    auprc_draws: Draws
+    support: Support
+    auroc_deleted: Deleted
+    auprc_deleted: Deleted
     roc: Band | None = None
     precision_recall: Band | None = None
+    lacking: int = 0
 
 
 def clusters(
@@ -137,7 +189,10 @@ def clusters(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Clusters:
-    """Genes where the labels name one, else blocks of the genome; and the resamples of them.
+    """Genes where the labels name any, else blocks of the genome; and the resamples of them.
+
+    A variant in two genes (``TP53-AS1|TP53``) joins them: groups that share a name, directly or by
+    way of others, are one cluster.
 
     Args:
         table: with ``chrom``, ``pos`` and, if there are any, ``group`` (nullable).
@@ -145,22 +200,55 @@ def clusters(
         resamples: how many.
         seed: of the resamples.
     """
-    block = pl.concat_str("chrom", pl.lit(":"), pl.col("pos") // block_bases)
+    begin = pl.col("pos") // block_bases * block_bases
+    block = pl.format("{}:{}-{}", "chrom", begin, begin + block_bases - 1)
     n_groups = table["group"].n_unique() if "group" in table.columns else 0
     # So many groups are no groups: single variants, most likely.
     by_group = 0 < n_groups <= _MOST_CLUSTERS and table["group"].null_count() < table.height
-    # The prefix keeps a gene that is called like a block apart from it.
-    name = pl.coalesce(pl.lit("group ") + pl.col("group"), block) if by_group else block
-    number = table.select(name.rank("dense").cast(pl.Int32) - 1).to_series().to_numpy()
-    n = int(number.max(initial=-1)) + 1
-    grouped = table["group"].drop_nulls().n_unique() if by_group else 0
+    if by_group:
+        spelled = table["group"].drop_nulls().unique().to_list()
+        joined = table["group"].replace_strict(joined_groups(spelled), return_dtype=pl.String)
+        # The prefix keeps a gene that is called like a block apart from it.
+        name = pl.coalesce(pl.lit("group ") + joined, block)
+    else:
+        joined, name = pl.Series([], dtype=pl.String), block
+    named = table.select(cluster=name, number=name.rank("dense").cast(pl.Int32) - 1)
+    number = named["number"].to_numpy()
+    names = named.unique("number").sort("number")["cluster"].str.strip_prefix("group ").to_list()
+    n, grouped = len(names), joined.drop_nulls().n_unique()
     blocks = f"{n - grouped:,} blocks of {block_bases:,} bases"
     choice = blocks if not grouped else f"{grouped:,} genes or groups of the labels"
     if grouped and n > grouped:
         choice += f", and {blocks} where no group is named"
     if n < 2:
         choice = "a single cluster, which gives no interval"
-    return Clusters(number, draw(n, resamples, seed), choice)
+    return Clusters(number, draw(n, resamples, seed), choice, names)
+
+
+def joined_groups(spelled: Iterable[str]) -> dict[str, str]:
+    """Groups -> the name of their cluster; names are separated by ``|``, as in ClinVar's GENEINFO.
+
+    What stands behind a ``:`` (the gene's number in GENEINFO) is no part of a name. The cluster has
+    the name of the gene that most groups name, the first in the alphabet among equals.
+    """
+    names = {group: [part.partition(":")[0] for part in group.split("|")] for group in spelled}
+    root: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while root.setdefault(name, name) != name:
+            root[name] = root[root[name]]
+            name = root[name]
+        return name
+
+    said: dict[str, int] = {}
+    for parts in names.values():
+        for part in parts:
+            said[part] = said.get(part, 0) + 1
+            root[find(part)] = find(parts[0])
+    best: dict[str, str] = {}
+    for name in sorted(said, key=lambda name: (-said[name], name)):
+        best.setdefault(find(name), name)
+    return {group: best[find(parts[0])] for group, parts in names.items()}
 
 
 def draw(n: int, resamples: int, seed: int) -> Float[np.ndarray, "cluster resample"]:
@@ -198,71 +286,64 @@ def auprc(label: Bool[np.ndarray, " variant"], score: Float[np.ndarray, " varian
     return float(average_precision_score(label.astype(np.int8), score))
 
 
-def discrimination(data: Ranked, *, curves: bool = False, bins: int = BINS) -> Discrimination:
+def discrimination(data: Ranked, *, curves: bool = False) -> Discrimination:
     """AUROC and average precision with intervals; with ``curves`` also the curves with bands.
 
     Args:
         data: has at least one variant of each class.
         curves: whether to compute curves.
-        bins: most score bins of the resamples; more are slower, and nearer to exact.
     """
-    of_bin, n = _score_bins(data, bins)
-    cells = 2 * of_bin + data.label
-    value = auroc(data.label, data.score), auprc(data.label, data.score)
-    counts = resampled(cells, data.clusters, 2 * n).reshape(n, 2, -1)
-    whole = np.bincount(cells, minlength=2 * n).astype(np.float32).reshape(n, 2, 1)
-    above = _from_above(counts)
-    moved = [
-        drawn + (v - binned)
-        for drawn, v, binned in zip(
-            areas(counts, above), value, areas(whole, _from_above(whole)), strict=True
-        )
-    ]
-    bands = _curves(data, above) if curves else (None, None)
+    # A leading dimension: the functions are those of the simulation, which has many sets of data.
+    label, score = data.label[None], data.score[None]
+    present, of_row = np.unique(data.clusters.of_row, return_inverse=True)
+    arguments = (label, score, of_row[None], len(present))
+    by_auroc, by_auprc = (
+        f(*arguments) for f in (uncertainty.auroc_without, uncertainty.auprc_without)
+    )
+    scarcer = np.array([data.support.scarcer])
+    roc, precision_recall, lacking = _curves(data) if curves else (None, None, 0)
     return Discrimination(
-        auroc=interval(value[0], moved[0]),
-        auprc=interval(value[1], moved[1]),
-        auroc_draws=moved[0],
-        auprc_draws=moved[1],
-        roc=bands[0],
-        precision_recall=bands[1],
+        auroc=_interval(
+            auroc(data.label, data.score), uncertainty.auroc_interval(by_auroc, scarcer)
+        ),
+        auprc=_interval(
+            auprc(data.label, data.score), uncertainty.auprc_interval(by_auprc, scarcer)
+        ),
+        support=data.support,
+        auroc_deleted=by_auroc,
+        auprc_deleted=by_auprc,
+        roc=roc,
+        precision_recall=precision_recall,
+        lacking=lacking,
     )
 
 
-def areas(
-    counts: Float[np.ndarray, "bin two resample"], above: Float[np.ndarray, "bin two resample"]
-) -> tuple[Draws, Draws]:
-    """AUROC and average precision of each resample; NaN where it lacks a class.
+def differences(a: Discrimination, b: Discrimination) -> tuple[Interval, Interval]:
+    """By how much AUROC and average precision of a exceed those of b, on the same variants."""
+    scarcer = np.array([a.support.scarcer])
+    auroc_ends = uncertainty.auroc_difference(a.auroc_deleted, b.auroc_deleted, scarcer)
+    auprc_ends = uncertainty.auprc_difference(a.auprc_deleted, b.auprc_deleted, scarcer)
+    return (
+        _interval(a.auroc.value - b.auroc.value, auroc_ends),
+        _interval(a.auprc.value - b.auprc.value, auprc_ends),
+    )
 
-    AUROC is P(score of a positive > score of a negative) + P(they are equal) / 2: Mann and
-    Whitney's U over the number of pairs. Average precision is the precision at each score that
-    occurs, weighted by the positives that it adds.
 
-    Args:
-        counts: negatives and positives, by ascending score.
-        above: negatives and positives of this score or a higher one.
+def _interval(value: float, ends: Ends) -> Interval:
+    """A value with the ends of the only set of data."""
+    return Interval(value, float(ends[0][0]), float(ends[1][0]))
+
+
+def percentiles(value: float, draws: Draws, effective: float) -> Interval:
+    """A value with the percentiles 2.5 and 97.5 of its resamples, those that have a value.
+
+    NaN with fewer effective clusters than any interval needs.
     """
-    negative, positive = counts[:, 0], counts[:, 1]
-    false, found = above[:, 0], above[:, 1]
-    # A positive beats the negatives that are not above it, and half of its equals.
-    lost = np.einsum("br,br->r", positive, false - negative / 2)
-    precision = found / np.maximum(false + found, 1)
-    gained = np.einsum("br,br->r", positive, precision)
-    return 1 - _ratio(lost, false[0] * found[0]), _ratio(gained, found[0])
-
-
-def interval(value: float, draws: Draws) -> Interval:
-    """A value with the percentiles 2.5 and 97.5 of its resamples, those that have a value."""
     known = draws[np.isfinite(draws)]
-    if not len(known):
+    if not len(known) or effective < uncertainty.FEWEST_CLUSTERS:
         return Interval(value, np.nan, np.nan)
     low, high = np.percentile(known, _LEVELS)
     return Interval(value, float(low), float(high))
-
-
-def difference(a: Interval, a_draws: Draws, b: Interval, b_draws: Draws) -> Interval:
-    """By how much a exceeds b: both on the same variants, and in the same resamples."""
-    return interval(a.value - b.value, a_draws - b_draws)
 
 
 def spearman(
@@ -278,7 +359,7 @@ def spearman(
     counts = resampled(cells, clusters, n_x * n_y)
     whole = np.bincount(cells, minlength=n_x * n_y).astype(np.float32)[:, None]
     drawn, binned = (_rank_correlation(c.reshape(n_x, n_y, -1)) for c in (counts, whole))
-    return interval(value, drawn + (value - binned))
+    return percentiles(value, drawn + (value - binned), clusters.effective)
 
 
 def _rank_correlation(joint: Float[np.ndarray, "x y resample"]) -> Draws:
@@ -314,6 +395,11 @@ def resampled(
         sparse.csc_matrix((ones, (cells, clusters.of_row)), shape=shape) @ clusters.copies
     )
     return counts
+
+
+def _percent(share: float) -> str:
+    """A share for people; 100 % only of all."""
+    return "more than 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
 
 
 def _score_bins(data: Ranked, most: int) -> tuple[Int[np.ndarray, " variant"], int]:
@@ -356,20 +442,33 @@ def _from_above(
     return sums
 
 
-def _curves(data: Ranked, above: Float[np.ndarray, "bin two resample"]) -> tuple[Band, Band]:
-    """ROC and precision-recall curve: values of each variant, bands of the resamples' bins."""
+def _curves(data: Ranked) -> tuple[Band, Band, int]:
+    """ROC and precision-recall curve: values of each variant, bands of the resamples' bins.
+
+    Precision is at the prevalence of all in every resample. The third is how many resamples lack a
+    class; without enough clusters for an interval there is no band.
+    """
+    of_bin, n = _score_bins(data, BINS)
+    counts = resampled(2 * of_bin + data.label, data.clusters, 2 * n).reshape(n, 2, -1)
+    above = _from_above(counts)
     # No threshold lies between equal scores: the first of them in ascending order counts.
     first = np.append(True, data.score[1:] != data.score[:-1])
     found, false = (np.cumsum(c[::-1])[::-1][first] for c in (data.label, ~data.label))
     has_both = (above[0] > 0).all(axis=0)
-    false_drawn, found_drawn = np.ascontiguousarray(above[:, :, has_both].transpose(1, 2, 0))
+    lacking = int((~has_both).sum())
+    if data.support.scarcer < uncertainty.FEWEST_CLUSTERS:
+        has_both[:] = False
+    # As many positives and negatives as there are, whatever a resample drew.
+    sizes = np.array([data.negatives, data.positives], np.float64)[:, None]
+    scaled = above[:, :, has_both] * (sizes / above[0][:, has_both])
+    false_drawn, found_drawn = np.ascontiguousarray(scaled.transpose(1, 2, 0))
     bands = []
     for curve in (_roc, _precision_recall):
         drawn = [curve(*pair) for pair in zip(found_drawn, false_drawn, strict=True)]
         none = np.full((2, len(CURVE_POINTS)), np.nan)
         low, high = np.percentile(drawn, _LEVELS, axis=0) if drawn else none
         bands.append(Band(curve(found, false), low, high))
-    return bands[0], bands[1]
+    return bands[0], bands[1], lacking
 
 
 def _roc(
@@ -386,7 +485,7 @@ def _precision_recall(
 ) -> Float[np.ndarray, " point"]:
     """Precision at the highest threshold that reaches each recall."""
     # The first point asks for some recall: at none there is no precision.
-    wanted = np.maximum(CURVE_POINTS * found[0] - 1e-6, 0.5)
+    wanted = np.maximum(CURVE_POINTS * found[0] - 1e-6, 1e-3)
     at = len(found) - 1 - np.searchsorted(found[::-1], wanted)
     precision: Float[np.ndarray, " point"] = found[at] / (found[at] + false[at])
     return precision

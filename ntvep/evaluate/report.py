@@ -19,9 +19,10 @@ import polars as pl
 import vl_convert
 from jinja2 import Environment, StrictUndefined
 
+from ntvep.evaluate.analysis import TOO_FEW as TOO_FEW_WORDS
 from ntvep.evaluate.analysis import Analysis, Score
 from ntvep.evaluate.figures import DARK, LIGHT, Figure, figures, themed
-from ntvep.evaluate.metrics import in_words
+from ntvep.evaluate.metrics import TOO_FEW, in_words
 from ntvep.evaluate.published import PUBLISHED
 from ntvep.genome import canonical
 from ntvep.provenance import Provenance
@@ -29,6 +30,7 @@ from ntvep.provenance import Provenance
 MARK = "ntvep-report.json"
 """File by which a folder is known to be a report."""
 _ROWS_SHOWN = 200
+_GENES_SHOWN = 30
 _PNG_SCALE = 2.0
 # Vega-Lite as vl-convert names it: 6.4 for altair's v6.4.1.
 _VEGA_LITE = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
@@ -144,8 +146,20 @@ def _set(
     rule = next((row for row in headline if row["score"] == "consequence rule"), None)
     labelled = analysis.positives + analysis.negatives
     statuses = analysis.tables["statuses"]
+    kinds = [
+        kind for kind in ("snv", "indel") if first[f"{kind}_positives"] + first[f"{kind}_negatives"]
+    ]
     return {
         "prefix": prefix,
+        # SNVs apart from indels, where there are both.
+        "kinds": kinds if len(kinds) > 1 else [],
+        "common": analysis.tables.get("common", pl.DataFrame()).to_dicts(),
+        "genes": _tabled(analysis, "genes", pl.col("score") == analysis.primary.name),
+        "hits": [
+            row | {"links": _links(row)}
+            for row in analysis.tables.get("hits", pl.DataFrame()).to_dicts()
+        ],
+        "few": _few(analysis),
         "analysis": analysis,
         "notes": labels.notes,
         "headline": headline,
@@ -161,6 +175,30 @@ def _set(
             for row in analysis.tables.get("surprising", pl.DataFrame()).to_dicts()
         ],
     }
+
+
+def _tabled(
+    analysis: Analysis, name: str, which: pl.Expr | None = None
+) -> Mapping[str, object] | None:
+    if name not in analysis.tables:
+        return None
+    table = analysis.tables[name]
+    table = (table if which is None else table.filter(which)).drop("kind", "model", strict=False)
+    return {**_rows(table, _GENES_SHOWN), "height": table.height}
+
+
+def _few(analysis: Analysis) -> str:
+    """In words, if a class is absent or too small for a number; else empty."""
+    counts = {"positives": analysis.positives, "negatives": analysis.negatives}
+    small = [f"{n or 'no'} {name}" for name, n in counts.items() if n < TOO_FEW]
+    if not analysis.positives + analysis.negatives:
+        return ""
+    return (
+        f"Among the scores are {' and '.join(small)}: too few for AUROC and AUPRC, which need "
+        f"{TOO_FEW} of each."
+        if small
+        else ""
+    )
 
 
 def _drawn(
@@ -228,5 +266,5 @@ def _cell(value: object) -> str:
 def _interval(row: Mapping[str, Any], name: str) -> str:
     """Value (low to high), or why there is none."""
     if row.get(name) is None:
-        return str(row.get("note") or "\N{EN DASH}")
+        return TOO_FEW_WORDS if row.get("note") == TOO_FEW_WORDS else "\N{EN DASH}"
     return f"{row[name]:.3f} ({in_words(row[f'{name}_low'], row[f'{name}_high'])})"

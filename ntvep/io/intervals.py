@@ -1,6 +1,7 @@
 """GTF, BED -> intervals on contigs, 0-based and half-open."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -47,8 +48,68 @@ def _genes(path: Path) -> Mapping[str, pl.DataFrame]:
     return {kind: intervals for kind, intervals in found.items() if intervals.height}
 
 
-def _read(path: Path, wanted: Mapping[int, str]) -> pl.DataFrame:
+def read_transcripts(path: Path) -> pl.DataFrame:
+    """Parts of the transcripts of a GTF, as Ensembl and GENCODE have it.
+
+    Returns:
+        ``transcript`` (with its contig, for some stand on X and Y), ``chrom``, ``strand``, ``kind``
+        (``exon``, ``CDS``, ``start_codon``, ``stop_codon``), ``start``, ``stop`` (0-based,
+        half-open), ``frame`` (bases of a CDS before its first whole codon; null elsewhere).
+
+    Raises:
+        InputError: missing, of another form, or without exons of transcripts.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such annotation; expected a GTF")
+    wanted = {0: "chrom", 2: "kind", 3: "first", 4: "stop", 6: "strand", 7: "frame", 8: "said"}
+    kinds = ("exon", "CDS", "start_codon", "stop_codon")
+    table = _read(path, wanted, kinds)
+    parts = table.select(
+        pl.col("said").str.extract('transcript_id "([^"]+)"').alias("transcript"),
+        "chrom",
+        "strand",
+        "kind",
+        # A GTF counts from 1, its ends included.
+        start=pl.col("first") - 1,
+        stop="stop",
+        frame=pl.col("frame").cast(pl.Int64, strict=False),
+    )
+    if parts["transcript"].null_count() or "exon" not in parts["kind"]:
+        raise InputError(
+            f'{path}: has exons without transcript_id "..."; expected a GTF of Ensembl or GENCODE '
+            "(a GFF3 names transcripts otherwise)"
+        )
+    return parts.with_columns(pl.format("{} {}", "transcript", "chrom").alias("transcript"))
+
+
+def read_regions(path: Path, classes: Sequence[str]) -> pl.DataFrame:
+    """Elements of a BED with their class: ``chrom``, ``start``, ``stop``, ``name``.
+
+    Args:
+        path: a BED, such as ENCODE's candidate cis-regulatory elements.
+        classes: words that say what an element is; the first of a line that is one of them counts,
+            alone or before a comma (``dELS,CTCF-bound``). Else ``name`` is null.
+
+    Raises:
+        InputError: missing, or of another form.
+    """
+    table = _read(path, {0: "chrom", 1: "start", 2: "stop", -1: "line"})
+    words = "|".join(map(re.escape, sorted(classes, key=len, reverse=True)))
+    name = pl.col("line").str.extract(rf"\t({words})(?:[,\t\r]|$)")
+    return table.select("chrom", "start", "stop", name=name)
+
+
+def _read(
+    path: Path, wanted: Mapping[int, str], kinds: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """Columns by their number from 0, -1 being the whole line; of a GTF the ``kinds`` alone."""
     numbers = [name for name in wanted.values() if name in ("start", "first", "stop")]
+    line = pl.nth(0)
+    fields = line.str.split("\t").list
+    # A BED may begin with lines for a genome browser.
+    kept = ~line.str.contains("^(?:browser|track)\\b")
+    if kinds is not None:
+        kept &= line.str.contains(rf"^[^\t]*\t[^\t]*\t(?:{'|'.join(kinds)})\t")
     with reading(path):
         # Lines as they are: the tables that people have differ in how many columns they end with.
         lines = pl.scan_csv(
@@ -59,18 +120,18 @@ def _read(path: Path, wanted: Mapping[int, str]) -> pl.DataFrame:
             comment_prefix="#",
             quote_char=None,
         )
-        fields = pl.nth(0).str.split("\t").list
         table = (
-            # A BED may begin with lines for a genome browser.
-            lines.filter(~pl.nth(0).str.contains("^(?:browser|track)\\b"))
+            lines.filter(kept)
             .select(
-                fields.get(number, null_on_oob=True).alias(name) for number, name in wanted.items()
+                (line if number < 0 else fields.get(number, null_on_oob=True)).alias(name)
+                for number, name in wanted.items()
             )
             .with_columns(pl.col(numbers).cast(pl.Int64))
             .collect()
         )
     if table.is_empty() or sum(table.null_count().row(0)):
+        what = f" of {', '.join(kinds)}" if kinds else ""
         raise InputError(
-            f"{path}: expected lines of {max(wanted) + 1} columns or more, separated by tabs"
+            f"{path}: expected lines{what} of {max(wanted) + 1} columns or more, separated by tabs"
         )
     return table

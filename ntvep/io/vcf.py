@@ -164,7 +164,7 @@ def _notes(
     if header.spare_tabs:
         yield "tab at the end of the #CHROM line removed: other tools refuse it"
     if blank:
-        yield f"{blank} blank lines left out"
+        yield f"{blank} blank line{'s' * (blank > 1)} left out"
     if added:
         yield f"header completed with {added} lines for what it uses but lacks"
     if broken:

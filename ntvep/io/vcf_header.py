@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from itertools import chain
 
-from ntvep.io.vcf_keys import FLAG, TEXT, Field, Shape, reserved, widened
+from ntvep.io.vcf_keys import FLAG, TEXT, Field, Shape, reserved, samples_pattern, widened
 from ntvep.io.vcf_lines import FILEFORMAT, Record
 
 # What an earlier run of ours added to a header.
@@ -16,6 +16,8 @@ _VERSION = re.compile(rb"##fileformat=VCFv4\.(\d+)")
 _DECLARABLE = re.compile(rb'<[^\x00-\x20\x7f"\\,<>]+>|[^\x00-\x20\x7f"\\,<>]+')
 # A key, and = where it has a value.
 _INFO_KEY = re.compile(rb"(?:^|;)([^=;]+=?)")
+# Memory does not grow with the number of records, whatever their FORMAT.
+_MOST_PATTERNS = 1000
 # Beyond this a .tbi cannot point (tabix, 14-bit linear index over 2^29 bases).
 TBI_END = 1 << 29
 
@@ -48,7 +50,10 @@ class Used:
         minor = int(version[1]) if version else 2
         self._infos = self._undeclared("INFO", minor)
         self._samples = self._undeclared("FORMAT", minor)
+        # Any GT is text.
+        self._genotype = self._samples.pop(b"GT", TEXT)
         self._watched = {key + b"=" for key in self._infos}
+        self._patterns: dict[tuple[bytes, int], re.Pattern[bytes] | None] = {}
 
     def _undeclared(self, field: Field, minor: int) -> dict[bytes, Shape]:
         known = self.declared[field.encode()]
@@ -86,21 +91,35 @@ class Used:
                 key, _, value = entry.partition(b"=")
                 if shape := self._infos.get(key):
                     self._infos[key] = widened(shape, value, alts)
-        tail = line[record.end() :]
-        if tail[:1] == b"\t":
-            self._add_samples(tail.rstrip(b"\r\n").split(b"\t")[1:], alts)
+        tail = line[record.end() :].rstrip(b"\r\n")
+        if tail:
+            self._add_samples(tail[1:], alts)
 
-    def _add_samples(self, columns: Sequence[bytes], alts: int) -> None:
-        keys = columns[0].split(b":")
-        self._formats.update(keys)
-        for place, key in enumerate(keys):
-            # Any GT is text, and so is a key that is not reserved: no need to look at each sample.
-            if key == b"GT" or self._samples.get(key, TEXT) == TEXT:
+    def _add_samples(self, columns: bytes, alts: int) -> None:
+        """Count FORMAT and the columns of samples behind it."""
+        keys, tab, samples = columns.partition(b"\t")
+        if (keys, alts) not in self._patterns:
+            if len(self._patterns) == _MOST_PATTERNS:
+                self._patterns.clear()
+            names = keys.split(b":")
+            self._formats.update(names)
+            shapes = [self._samples.get(name, TEXT) for name in names]
+            text = all(shape == TEXT for shape in shapes)
+            self._patterns[keys, alts] = None if text else samples_pattern(shapes, alts)
+        pattern = self._patterns[keys, alts]
+        if pattern is None or pattern.fullmatch(tab + samples):
+            return
+        # A value does not fit, or is not known to: look at each.
+        before = dict(self._samples)
+        for place, key in enumerate(keys.split(b":")):
+            if self._samples.get(key, TEXT) == TEXT:
                 continue
-            for sample in columns[1:]:
+            for sample in samples.split(b"\t"):
                 values = sample.split(b":")
                 if place < len(values):
                     self._samples[key] = widened(self._samples[key], values[place], alts)
+        if self._samples != before:
+            self._patterns.clear()
 
     def missing(self) -> tuple[list[bytes], int]:
         """Header lines for what records use and the header lacks; number of ids that fit in none.
@@ -117,8 +136,9 @@ class Used:
         for key in sorted(key for key in keys if not key.startswith(b"NTVEP_")):
             has_value = key + b"=" in self._info_keys
             wanted.append((b"INFO", key, _shape(self._infos.get(key, TEXT) if has_value else FLAG)))
+        samples = self._samples | {b"GT": self._genotype}
         wanted += [
-            (b"FORMAT", key, _shape(self._samples.get(key, TEXT))) for key in sorted(self._formats)
+            (b"FORMAT", key, _shape(samples.get(key, TEXT))) for key in sorted(self._formats)
         ]
         # In the order of the file: an index numbers contigs as the header does.
         wanted += [(b"contig", contig, b"") for contig in self.contigs]

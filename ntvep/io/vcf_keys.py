@@ -6,7 +6,7 @@ worse than none: other tools drop or cut what does not fit.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import comb
 from typing import Literal, NamedTuple
 
@@ -77,7 +77,10 @@ _TABLE = (
 _LETTER_SINCE = {"P": 4, "LA": 5, "LR": 5, "LG": 5, "M": 5}
 
 _INTEGER = re.compile(rb"-?\d{1,10}")
-_FLOAT = re.compile(rb"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|nan|inf(?:inity)?)", re.IGNORECASE)
+_FLOAT_TEXT = rb"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|nan|inf(?:inity)?)"
+_FLOAT = re.compile(_FLOAT_TEXT, re.IGNORECASE)
+# One of several values, as quickly as it can be told; integers of 10 digits need a closer look.
+_VALUES = {"Integer": rb"-?\d{1,9}", "Float": _FLOAT_TEXT, "String": rb"[^,:\t]*"}
 # BCF (section 6.3.3) keeps the eight smallest 32-bit integers for itself.
 _INTEGERS = range(-(2**31) + 8, 2**31)
 
@@ -112,6 +115,40 @@ def widened(shape: Shape, value: bytes, alts: int) -> Shape:
     values = value.split(b",")
     number = shape.number if _is_number_of(shape.number, len(values), alts) else "."
     return Shape(number, _type_of(shape.type, values))
+
+
+def samples_pattern(shapes: Sequence[Shape], alts: int) -> re.Pattern[bytes]:
+    """What the columns of all samples match if :func:`widened` would change none of the shapes.
+
+    The converse does not hold: what does not match needs a look at each value.
+
+    Args:
+        shapes: of each key in FORMAT.
+        alts: alternative alleles of the record.
+    """
+    sample = b""
+    for shape in reversed(shapes):
+        # Values at the end of a sample may be dropped.
+        rest = b"(?::%s)?+" % sample if sample else b""
+        sample = _value_pattern(shape, alts) + rest
+    return re.compile(rb"(?:\t%s)*+" % sample, re.IGNORECASE)
+
+
+def _value_pattern(shape: Shape, alts: int) -> bytes:
+    if shape == TEXT:
+        return rb"[^:\t]*+"
+    value = rb"(?:%s|\.)" % _VALUES[shape.type]
+    counts = {"A": [alts], "R": [alts + 1], "G": [(alts + 1) * (alts + 2) // 2, alts + 1]}
+    if shape.number.isdecimal():
+        counts[shape.number] = [int(shape.number)]
+    several = [
+        rb"%s(?:,%s){%d}(?![^:\t])" % (value, value, count - 1)
+        for count in counts.get(shape.number, [])
+        if count
+    ]
+    if shape.number not in counts:
+        several = [rb"%s(?:,%s)*+" % (value, value)]
+    return rb"(?:%s)" % b"|".join([*several, rb"\.?(?![^:\t])"])
 
 
 def _is_number_of(number: str, count: int, alts: int) -> bool:

@@ -113,16 +113,9 @@ def _columns(line: bytes, name: str, number: int, has_others: bool) -> bytes:
     """
     columns = line.rstrip(b"\r\n")
     if _RECORD.match(line):
-        above = COLUMNS if has_others else FILEFORMAT + b"\n" + COLUMNS
-        typed = repr(above.decode())[1:-1]
         raise InputError(
             f"{name}, line {number}: expected the line of column names that begins with #CHROM, "
-            "found a record: "
-            + (
-                f"no header. Type: sed '{number}i {typed}' FILE > NEW.vcf"
-                if columns.count(b"\t") == COLUMNS.count(b"\t")
-                else "no header. Put that of the file it was cut from before it: it names samples"
-            )
+            f"found a record: no header. {_header_remedy(columns, number, has_others)}"
         )
     if not columns.startswith(b"#CHROM"):
         raise InputError(
@@ -135,6 +128,14 @@ def _columns(line: bytes, name: str, number: int, has_others: bool) -> bytes:
             "tabs, at the beginning of the #CHROM line"
         )
     return columns
+
+
+def _header_remedy(record: bytes, number: int, has_others: bool) -> str:
+    if record.count(b"\t") != COLUMNS.count(b"\t"):
+        return "Put that of the file it was cut from before it: it names samples"
+    lacking = COLUMNS if has_others else FILEFORMAT + b"\n" + COLUMNS
+    # sed spells tabs and line ends as Python does.
+    return f"Type: sed '{number}i {repr(lacking.decode())[1:-1]}' FILE > NEW.vcf"
 
 
 def read_records(

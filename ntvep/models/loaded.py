@@ -12,6 +12,7 @@ from ntvep.models.device import PRECISIONS, be_deterministic, resolve_device, re
 from ntvep.models.engine import Engine
 from ntvep.models.family import Family
 from ntvep.models.hub import licence, locate
+from ntvep.models.native import Native
 from ntvep.passes import LanguageModel
 from ntvep.provenance import ModelIdentity
 
@@ -88,6 +89,9 @@ def load_model(
     if isinstance(checkpoint.encoder, nn.Module):
         checkpoint.encoder.to(where)
     encoder = checkpoint.encoder.in_precision(PRECISIONS[dtype])
+    if isinstance(encoder, Native):
+        # Before the engine asks what it can share.
+        encoder.probe()
     engine = Engine(encoder, description.tokenizer, batch_size, deterministic)
     identity = ModelIdentity.of(
         description,

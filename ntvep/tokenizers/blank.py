@@ -6,7 +6,7 @@ from typing import Any
 from ntvep import dna
 from ntvep.errors import ConfigError
 from ntvep.tokenizers.base import base_tokenizer
-from ntvep.tokenizers.kmer import kmer_tokenizer, kmers
+from ntvep.tokenizers.kmer import kmer_tokenizer, kmers, whole_kmer_tokenizer
 from ntvep.tokenizers.overlapping import overlapping_tokenizer
 from ntvep.tokens import Tokenizer
 
@@ -21,6 +21,9 @@ def blank(identity: Mapping[str, Any]) -> Tokenizer:
     front, back = identity.get("front", []), identity.get("back", [])
     if kind == "kmer":
         k = identity["k"]
+        if identity.get("rest") == "unknown":
+            first = range(2, 2 + 4**k)
+            return whole_kmer_tokenizer(first, 0, 2 + 4**k, k=k, front=[1] * len(front))
         return kmer_tokenizer(("<cls>", "<mask>", *kmers(k), *dna.LETTERS), k)
     if kind == "base":
         ids = {letter: number for number, letter in enumerate((*dna.LETTERS, "-"))}

@@ -99,7 +99,7 @@ class Kmers:
         """Tokens of the other strand; where all are k-mers, so are they there."""
         if not self.is_regular(forward):
             return self.encode(dna.reverse_complement(fetch()))
-        return self.join([self.complement[forward.ids[: len(self.front) - 1 : -1]]])
+        return self.join([self.complement[forward.ids[len(self.front) :][::-1]]])
 
     def join(self, ids: Sequence[Int32[np.ndarray, "_"]]) -> Tokens:
         """Tokens of a sequence whose k-mers' ids come in pieces."""
@@ -238,4 +238,97 @@ def kmer_tokenizer(
         code_of=tuple(code_of.tolist()),
         id_of=tuple(by_code.tolist()),
         complement=complement,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class WholeKmers(Kmers):
+    """Ids of k-mers; one with an N is one unknown token, and so is a rest of fewer than k bases.
+
+    An N does not move the tokens behind it. Only k-mers of A, C, G, T are scored.
+
+    Attributes:
+        unknown: id of that token.
+    """
+
+    unknown: int
+
+    def identity(self) -> Mapping[str, object]:
+        """The k of its tokens, and which special tokens stand before them."""
+        return {"kind": self.kind, "k": self.k, "rest": "unknown", "front": list(self.front)}
+
+    def encode(self, bases: Dna) -> Tokens:
+        """Tokenise one sequence; see the class."""
+        whole = len(bases) // self.k * self.k
+        kept = bases[:whole]
+        has_n = (kept.reshape(-1, self.k) >= dna.N).any(axis=1)
+        ids = np.where(has_n, self.unknown, self.ids[self._codes(np.where(kept < dna.N, kept, 0))])
+        if whole == len(bases):
+            return self.join([ids.astype(np.int32)])
+        inner = regular_places(self.k, len(self.front), len(ids), 0)
+        places = Places(
+            np.append(inner.starts, np.int32(whole)), np.append(inner.stops, np.int32(len(bases)))
+        )
+        ids = np.concatenate((self.front, ids, [self.unknown])).astype(np.int32)
+        return Tokens(ids, places, len(bases))
+
+    def count(self, bases: Dna) -> int:
+        """Number of tokens, special ones included; the same on both strands."""
+        return len(self.front) + -(-len(bases) // self.k)
+
+    def spoiled(self, tokens: Tokens, changed: range) -> bool:
+        """Whether one of these tokens is not a k-mer of A, C, G, T."""
+        return not self.terms[tokens.ids[changed.start : changed.stop]].all()
+
+
+def whole_kmer_tokenizer(
+    ids: Sequence[int],
+    unknown: int,
+    vocab_size: int,
+    *,
+    k: int = 6,
+    front: Sequence[int] = (),
+    mask: int | None = None,
+) -> WholeKmers:
+    """A tokenizer from the ids of all k-mers.
+
+    Args:
+        ids: of the k-mers, in the order of their base-4 code (A 0, C 1, G 2, T 3).
+        unknown: id of a k-mer with an N, and of a rest.
+        vocab_size: number of ids.
+        k: bases of a token.
+        front: ids of the special tokens before the bases.
+        mask: id of the mask; None if the model has none.
+
+    Raises:
+        ValueError: there are not 4^k different ids, or one is none of the vocabulary.
+    """
+    special = [unknown, *front, *(() if mask is None else (mask,))]
+    if len(ids) != 4**k or len(set(ids) - set(special)) != 4**k:
+        raise ValueError(f"{len(set(ids) - set(special))} ids of their own for {4**k} {k}-mers")
+    if min(*ids, *special) < 0 or max(*ids, *special) >= vocab_size:
+        raise ValueError(f"ids from {min(*ids, *special)} to {max(*ids, *special)} of {vocab_size}")
+    by_code = np.array(ids, np.int32)
+    values = np.array(place_values(k))
+    digits = np.arange(4**k)[:, None] // values % 4
+    complement = np.full(vocab_size, -1, np.int32)
+    complement[by_code] = by_code[((3 - digits) * values[::-1]).sum(axis=1)]
+    complement[unknown] = unknown
+    code_of = np.full(vocab_size, -1)
+    code_of[by_code] = np.arange(4**k)
+    terms = np.zeros(vocab_size, bool)
+    terms[by_code] = True
+    members = [[by_code[digits[:, o] == base] for base in range(4)] for o in range(k)]
+    return WholeKmers(
+        k=k,
+        ids=by_code,
+        bases=np.full(5, unknown, np.int32),
+        front=tuple(front),
+        mask=mask,
+        terms=terms,
+        members=np.array(members, np.int64),
+        code_of=tuple(code_of.tolist()),
+        id_of=tuple(by_code.tolist()),
+        complement=complement,
+        unknown=unknown,
     )

@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 
 from ntvep.io.tables import table_writer
-from ntvep.provenance import ModelIdentity, Provenance, fingerprint
+from ntvep.provenance import Provenance, fingerprint
 from ntvep.schema import LABELS, SCORE_COLUMNS, Column, Status, score_schema
 from ntvep.settings import Settings
+from tests.toy import identity
 
 TERMS = ("stop_gained", "missense_variant", "synonymous_variant", "intron_variant")
 
@@ -61,16 +62,16 @@ def variants(n: int = 600, seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def provenance(model: str = "NT", weights: str = "a") -> Provenance:
     """Of scores by a model with these weights."""
-    identity = ModelIdentity(model, None, weights * 64, "b" * 64, "fp32", "cpu")
+    made_by = identity(model, weights_sha256=weights * 64)
     settings = Settings(scores=("llr", "cosine_distance"))
     return Provenance(
         "0.1.0",
         "ntvep score in.vcf",
-        identity,
+        made_by,
         settings,
         "GRCh38.fa",
         {"chr20": "0" * 32},
-        fingerprint(identity, settings),
+        fingerprint(made_by, settings),
     )
 
 

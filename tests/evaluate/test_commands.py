@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ntvep.cli import app
-from ntvep.commands import fetch, labels
+from ntvep.commands import benchmark, consequences, fetch, labels, match
 from ntvep.commands.labels import TableColumns
 
 OUT = Path("out.parquet")
@@ -22,30 +22,44 @@ def calls(monkeypatch):
         made.append((arguments, options))
         return "done"
 
-    for name in ("label_clinvar", "label_finemapped", "label_pairs", "label_table", "match"):
+    for name in ("label_clinvar", "label_finemapped", "label_pairs", "label_table"):
         monkeypatch.setattr(labels, name, record)
+    monkeypatch.setattr(match, "match", record)
+    monkeypatch.setattr(benchmark, "label_benchmark", record)
+    monkeypatch.setattr(consequences, "add_consequences", record)
     monkeypatch.setattr(fetch, "fetch", record)
     monkeypatch.setattr("ntvep.cli.labels.command_line", lambda: "ntvep")
     return made
 
 
-CLINVAR = {"min_stars": 0, "consequences": (), "genes": None, "features": ()}
+CLINVAR = {
+    "min_stars": 1,
+    "classification": "germline",
+    "consequences": (),
+    "genes": None,
+    "features": (),
+}
 GTEX = {"positive_pip": 0.9, "negative_pip": 0.01, "release": None}
-MATCH = {"negatives": 1, "seed": 0, "annotation": None, "distance": None, "frequency": None}
+MATCH = {"negatives": 1, "seed": 0, "annotation": None, "distance": None, "frequency": None,
+         "near": (), "within": 0.05}  # fmt: skip
 FETCH = {"release": None, "md5": None, "sha256": None, "md5_url": None, "unpack": False}
 COMMON = {"command": "ntvep", "force": False}
+EXCLUDE = {"exclude": ()}
 
 
 @pytest.mark.parametrize(
     ("typed", "arguments", "options"),
     [
-        ("labels clinvar in.vcf -o out.parquet", (Path("in.vcf"), OUT), CLINVAR | COMMON),
+        ("labels clinvar in.vcf -o out.parquet", (Path("in.vcf"), OUT), CLINVAR | EXCLUDE | COMMON),
         (
             "labels clinvar in.vcf --output out.parquet --min-stars 2 --genes A,B --force"
+            " --classification oncogenicity --exclude x.vcf --exclude y.tsv"
             " --consequence missense_variant --consequence stop_gained --feature AF --feature B",
             (Path("in.vcf"), OUT),
             {
                 "min_stars": 2,
+                "classification": "oncogenicity",
+                "exclude": [Path("x.vcf"), Path("y.tsv")],
                 "genes": "A,B",
                 "consequences": ["missense_variant", "stop_gained"],
                 "features": ["AF", "B"],
@@ -56,23 +70,29 @@ COMMON = {"command": "ntvep", "force": False}
         (
             "labels gtex finemapped a b -o out.parquet",
             ([Path("a"), Path("b")], OUT),
-            GTEX | COMMON,
+            GTEX | EXCLUDE | COMMON,
         ),
         (
             "labels gtex finemapped a -o out.parquet --positive-pip 0.8 --negative-pip 0.1"
             " --release v9",
             ([Path("a")], OUT),
-            {"positive_pip": 0.8, "negative_pip": 0.1, "release": "v9"} | COMMON,
+            {"positive_pip": 0.8, "negative_pip": 0.1, "release": "v9"} | EXCLUDE | COMMON,
         ),
         (
-            "labels gtex pairs a -o out.parquet --release v9 --force",
+            "labels gtex pairs a -o out.parquet --release v9 --max-q 0.1 --exclude x --force",
             ([Path("a")], OUT),
-            {"release": "v9", "command": "ntvep", "force": True},
+            {
+                "release": "v9",
+                "max_q": 0.1,
+                "exclude": [Path("x")],
+                "command": "ntvep",
+                "force": True,
+            },
         ),
         (
             "labels table in.tsv -o out.parquet",
             (Path("in.tsv"), OUT, TableColumns()),
-            {"name": None} | COMMON,
+            {"name": None} | EXCLUDE | COMMON,
         ),
         (
             "labels table in.tsv -o out.parquet --label a --positive P --positive Q --negative N"
@@ -82,12 +102,23 @@ COMMON = {"command": "ntvep", "force": False}
                 OUT,
                 TableColumns("a", "e", "g", "c", "s", ["P", "Q"], ["N"], ["AF"]),
             ),
-            {"name": "mine"} | COMMON,
+            {"name": "mine"} | EXCLUDE | COMMON,
+        ),
+        (
+            "labels benchmark dart-caqtl in.tsv -o out.parquet -r g.fa --subset a --subset b",
+            ("dart-caqtl", Path("in.tsv"), OUT),
+            {"reference": Path("g.fa"), "subset": [Path("a"), Path("b")]} | COMMON,
+        ),
+        (
+            "labels consequences in.parquet -o out.parquet --annotation a.gtf --annotation b.bed"
+            " -r g.fa",
+            (Path("in.parquet"), OUT),
+            {"annotation": [Path("a.gtf"), Path("b.bed")], "reference": Path("g.fa")} | COMMON,
         ),
         ("labels match in.parquet -o out.parquet", (Path("in.parquet"), OUT), MATCH | COMMON),
         (
             "labels match in.parquet -o out.parquet --negatives 9 --seed 4 --annotation g.gtf"
-            " --distance exon --frequency AF",
+            " --distance exon --frequency AF --near phyloP --near CADD --within 0.1",
             (Path("in.parquet"), OUT),
             {
                 "negatives": 9,
@@ -95,6 +126,8 @@ COMMON = {"command": "ntvep", "force": False}
                 "annotation": Path("g.gtf"),
                 "distance": "exon",
                 "frequency": "AF",
+                "near": ["phyloP", "CADD"],
+                "within": 0.1,
             }
             | COMMON,
         ),

@@ -119,6 +119,7 @@ def test_too_few_is_no_number(tmp_path):
     )
     assert row["negatives"] <= 9
     assert row["auroc"] is None
+    assert row["positive_clusters"] > row["negative_clusters"] > 1
     assert row["auroc_low"] is None
     assert row["note"] == "too few"
 
@@ -132,14 +133,21 @@ def test_shuffled_labels_are_a_half_within_the_interval(tmp_path):
 
 
 def test_one_cluster_gives_no_interval(tmp_path):
-    """A slice shorter than a block, and no genes: nothing says how much clusters differ."""
+    """A slice shorter than a block, or one gene: nothing says how much clusters differ."""
     scores, labels = variants()
     labels = labels.with_columns(group=pl.lit("the only gene"))
     found = tables(tmp_path, scores, labels)
     row = found["headline"].row(0, named=True)
     assert 0.5 < row["auroc"] < 1
-    assert np.isnan([row["auroc_low"], row["auprc_high"]]).all()
-    assert found["calibration"]["low"].is_nan().all()
+    assert row["auroc_low"] is row["auprc_high"] is None
+    assert row["positive_clusters"] == row["negative_clusters"] == 1
+    assert row["note"] == (
+        "1.0 effective clusters: no interval; 100 % of positives lie in the only gene; "
+        "100 % of negatives lie in the only gene"
+    )
+    assert found["calibration"]["low"].null_count() == found["calibration"].height
+    assert found["curves"]["high"].null_count() == found["curves"].height
+    assert set(found["differences"]["auroc_verdict"]) == {"no interval"}
     assert "reliability" not in found
     (tmp_path / "written").mkdir()
     given = files(tmp_path / "written", scores, labels)
@@ -150,7 +158,7 @@ def test_one_cluster_gives_no_interval(tmp_path):
 
 def test_orientation_reaches_every_table(report):
     """Each table that turns a score says so, and turns it back where it shows its values."""
-    curve = table(report, "calibration").filter(pl.col("score") == "llr")
+    curve = table(report, "calibration").filter(pl.col("score") == "llr").drop_nulls("ratio")
     lowest, highest = curve.sort("value")["ratio"].gather([0, -1])
     assert lowest > 2 > 0.5 > highest
     effects = table(report, "effects").filter(pl.col("score") == "llr")
@@ -258,16 +266,84 @@ def test_matched_negatives(tmp_path):
     assert "Matched: 1 negatives" in found["notes"][0]
 
 
+def test_snvs_and_indels_apart_and_all_scores_on_the_same_variants(report):
+    scores, labels = variants()
+    joined = scores.join(labels, ["chrom", "pos", "ref", "alt"])
+    ok = joined.filter(pl.col("status") == "ok")
+    row = table(report, "headline").row(0, named=True)
+    for kind, part in (
+        ("snv", ok.filter(pl.col("ref") == "A")),
+        ("indel", ok.filter(pl.col("ref") != "A")),
+    ):
+        expected = roc_auc_score(part["label"], -part["llr"])
+        assert row[f"{kind}_auroc"] == pytest.approx(expected, abs=1e-12)
+        assert row[f"{kind}_positives"] == part["label"].sum()
+    common = {r["score"]: r for r in table(report, "common").to_dicts()}
+    assert set(common) == {"llr", "cosine_distance", "AF", "consequence rule", "allele length"}
+    assert {(r["positives"], r["negatives"]) for r in common.values()} == {
+        (ok["label"].sum(), (~ok["label"]).sum())
+    }
+    expected = roc_auc_score(ok["label"], -ok["AF"])
+    assert common["AF"]["auroc"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_score_that_knows_the_gene_alone_is_found_out(tmp_path):
+    """Its AUROC is high over all genes, and 0.5 within each; so is that of the baseline."""
+    scores, labels = variants()
+    rng = np.random.default_rng(3)
+    share = rng.random(60)
+    gene = rng.integers(0, 60, 600)
+    label = rng.random(600) < share[gene]
+    labels = labels.with_columns(
+        label=pl.Series(label),
+        group=pl.Series([f"GENE{number}" for number in gene]),
+        effect=pl.lit(None, pl.Float64),
+    )
+    scores = scores.with_columns(llr=pl.Series(-share[gene]))
+    found = tables(tmp_path, scores, labels)
+    row = found["averages"].row(0, named=True)
+    assert row["score"] == "llr"
+    assert row["auroc"] > 0.75
+    assert row["within_genes"] == 0.5
+    assert row["between_genes"] > row["auroc"]
+    genes = found["genes"].filter(pl.col("score") == "llr")
+    assert genes["positives"].sum() + genes["negatives"].sum() == 600
+    assert genes["auroc"].drop_nulls().eq(0.5).all()
+    rule = found["headline"].filter(pl.col("score") == "share of positives in the gene")
+    assert rule["auroc"].item() > 0.7
+    assert rule["auroc_low"].item() is None
+
+
 # Errors -------------------------------------------------------------------------------------------
 
 
-def test_one_class_only(tmp_path):
+def test_a_class_that_is_absent_or_small_fails_no_run(tmp_path):
+    """There is no number; the page says so, and lists the few."""
+    scores, labels = variants()
+    labels = labels.with_columns(effect=pl.lit(None, pl.Float64))
+    few = labels["label"] | ((~labels["label"]).cum_sum() <= 3)
+    for kept, said in ((labels["label"], "no negatives"), (few, "3 negatives")):
+        folder = tmp_path / said.replace(" ", "_")
+        folder.mkdir()
+        (line,) = evaluate(*files(folder, scores, labels.filter(kept)), folder / "r", command="")
+        assert "too few for an AUROC of llr" in line
+        page = (folder / "r" / "index.html").read_text()
+        assert f"Among the scores are {said}: too few" in page
+        assert table(folder / "r", "headline")["auroc"].null_count() == 6
+    hits = table(folder / "r", "hits")
+    ok = scores.join(labels.filter(kept), ["chrom", "pos"]).filter(pl.col("status") == "ok")
+    rank = (-ok["llr"]).rank() / ok.height * 100
+    expected = ok.with_columns(percentile=rank).filter(~pl.col("label")).sort("llr")
+    assert hits["pos"].to_list() == expected["pos"].to_list()
+    assert hits["percentile"].to_list() == pytest.approx(expected["percentile"].to_list())
+
+
+def test_matching_without_a_class_matches_nothing(tmp_path):
     scores, labels = variants()
     labels = labels.filter("label").with_columns(effect=pl.lit(None, pl.Float64))
-    with pytest.raises(InputError, match=r"positives and 0 negatives .* expected both"):
-        evaluate(*files(tmp_path, scores, labels), tmp_path / "report", command="")
-    assert not list(tmp_path.glob("report*"))
-    assert not list(tmp_path.glob(".ntvep*"))
+    assert tables(tmp_path, scores, labels, matched=1)["notes"] == [
+        "Not matched: one class is absent."
+    ]
 
 
 def test_no_label_among_the_scores(tmp_path):
@@ -323,8 +399,50 @@ def test_a_table_of_labels_is_no_table_of_scores(tmp_path):
 
 
 def test_unknown_feature(tmp_path):
-    with pytest.raises(ConfigError, match=r"--lower CADD: .* found AF"):
-        tables(tmp_path, lower=["CADD"])
+    with pytest.raises(ConfigError, match=r"--direction CADD: .* found AF"):
+        tables(tmp_path, directions=["CADD:lower"])
+
+
+def test_the_size_of_a_score_is_declared_beforehand(tmp_path):
+    """Where REF and ALT are arbitrary: the larger |llr| counts, and it comes first."""
+    scores, labels = variants()
+    found = tables(tmp_path, scores, labels, absolute=True)
+    headline = found["headline"]
+    assert headline["score"][0] == "|llr|"
+    row = headline.row(0, named=True)
+    assert row["deleterious"] == "higher"
+    joined = labels.join(scores.filter(pl.col("llr").is_not_null()), ["chrom", "pos", "ref", "alt"])
+    joined = joined.filter(pl.col("label").is_not_null())
+    exact = roc_auc_score(joined["label"], joined["llr"].abs())
+    assert row["auroc"] == pytest.approx(exact)
+    assert "|cosine_distance|" not in headline["score"].to_list()
+    assert "|llr|" not in tables(tmp_path, scores, labels)["headline"]["score"].to_list()
+
+
+def test_other_scores_stand_beside_ours(tmp_path):
+    """By allele, as rows of every table; a variant that they lack is counted."""
+    scores, labels = variants()
+    places = labels.select("chrom", "pos", "ref", "alt", "label")
+    rng = np.random.default_rng(1)
+    theirs = places.with_columns(
+        REVEL=pl.col("label").fill_null(False).cast(pl.Float64) + pl.Series(rng.random(len(places)))
+    ).sample(fraction=1, shuffle=True, seed=1)[:-40]
+    path = tmp_path / "revel.tsv.gz"
+    theirs.drop("label").write_csv(path, separator="\t", compression="gzip")
+    theirs.rename({"REVEL": "turned"}).write_parquet(tmp_path / "turned.parquet")
+    typed = [f"{path}:REVEL", f"{tmp_path}/turned.parquet:turned:lower"]
+    found = tables(tmp_path, scores, labels, against=typed)
+    rows = {row["score"]: row for row in found["headline"].iter_rows(named=True)}
+    up, down = rows["REVEL"], rows["turned"]
+    assert (up["deleterious"], down["deleterious"]) == ("higher", "lower")
+    joined = labels.join(theirs, ["chrom", "pos", "ref", "alt"], how="inner")
+    joined = joined.filter(pl.col("label").is_not_null())
+    exact = roc_auc_score(joined["label"], joined["REVEL"])
+    assert up["auroc"] == pytest.approx(exact)
+    assert down["auroc"] == pytest.approx(1 - exact)
+    assert up["without_score"] > 0
+    with pytest.raises(ConfigError, match=r"--against none.bw: no such file"):
+        tables(tmp_path, scores, labels, against=["none.bw"])
 
 
 def test_only_a_report_is_replaced(tmp_path):
@@ -373,10 +491,11 @@ def test_signs_are_these():
     assert set(SCORE_NAMES) == {*lower, *higher}
     assert all(SIGN[name] == -1 for name in lower)
     assert all(SIGN[name] == 1 for name in higher)
-    features = {
-        s.name: s.direction for s in baselines_of([], ["AF", "CADD", "tss_distance", "x"], ["x"])
-    }
+    names = ["AF", "CADD", "tss_distance", "x"]
+    features = {s.name: s.direction for s in baselines_of([], names, {"x": -1})}
     assert features == {"AF": "lower", "CADD": "higher", "tss_distance": "lower", "x": "lower"}
+    with pytest.raises(ConfigError, match=r"x: is lower or higher .* --direction x:lower or"):
+        baselines_of([], names)
 
 
 def test_every_option_arrives(monkeypatch):
@@ -389,7 +508,8 @@ def test_every_option_arrives(monkeypatch):
     monkeypatch.setattr("ntvep.commands.evaluate.evaluate", catch)
     command = (
         "evaluate a.parquet b.parquet --labels x --labels y -o out -r ref.fa --matched 3 "
-        "--lower AF --lower MAF --ref-mismatch-limit 0.5 --force"
+        "--direction AF:lower --direction x:higher --against a.bw --against b.tsv:REVEL --absolute "
+        "--ref-mismatch-limit 0.5 --force"
     )
     done = CliRunner().invoke(app, command.split())
     assert done.output == "done\n"
@@ -399,7 +519,9 @@ def test_every_option_arrives(monkeypatch):
     assert seen == {
         "reference": Path("ref.fa"),
         "matched": 3,
-        "lower": ["AF", "MAF"],
+        "directions": ["AF:lower", "x:higher"],
+        "against": ["a.bw", "b.tsv:REVEL"],
+        "absolute": True,
         "ref_mismatch_limit": 0.5,
         "force": True,
     }

@@ -7,9 +7,17 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ntvep.commands.labels import match
+from ntvep.commands.match import match
 from ntvep.errors import ConfigError, InputError
-from ntvep.evaluate.matching import DISTANCE_EDGES, distances, match_negatives
+from ntvep.evaluate.matching import (
+    COUNT_EDGES,
+    DISTANCE_EDGES,
+    FREQUENCY_EDGES,
+    distances,
+    edges_of,
+    match_negatives,
+    pairwise_accuracy,
+)
 from ntvep.io.intervals import read_intervals
 from ntvep.io.tables import read_labels, table_writer
 from ntvep.schema import LABELS, Column
@@ -117,6 +125,121 @@ def test_the_draw_depends_on_the_seed_alone():
     assert kept.is_sorted()
 
 
+@pytest.mark.parametrize("near", [(), ("x", "y")])
+def test_groups_tell_for_whom_a_negative_was_drawn(near):
+    rng = np.random.default_rng(8)
+    table = random_labels().with_columns(
+        x=pl.Series(rng.normal(size=4000)), y=pl.Series(rng.normal(size=4000) * 1e6)
+    )
+    bins = {} if near else EDGES
+    matched = match_negatives(table, 3, seed=1, bins=bins, near=near)
+    kept = matched.table.with_columns(matched.groups)
+    for (group,), rows in kept.group_by("match_group"):
+        assert rows["label"].sort().to_list() == [False] * 3 + [True], group
+        stratum = [[row[0][3:] if row[0][:3] == "chr" else row[0], *row[1:]] for row in
+                   rows.select("chrom", "consequence").rows()]  # fmt: skip
+        assert len({*map(tuple, stratum)}) == 1
+    assert kept["match_group"].n_unique() == matched.positives > 100
+    assert kept["match_group"].min() == 0
+    assert kept["match_group"].max() == matched.positives - 1
+
+
+def test_the_nearest_free_negatives_equal_plain_loops():
+    """In ranks, none farther than the limit, positives in the order of their lot."""
+    rng = np.random.default_rng(2)
+    count, negatives, seed = 300, 2, 5
+    table = pl.DataFrame(
+        {
+            "chrom": rng.choice(["1", "chr1", "2"], count),
+            "label": rng.random(count) < 0.3,
+            "consequence": rng.choice(["a", "b"], count),
+            "x": rng.normal(size=count),
+            "y": rng.exponential(1e5, count),
+        }
+    ).with_columns(x=pl.when(pl.int_range(pl.len()) % 40 != 3).then("x"))
+    matched = match_negatives(table, negatives, seed=seed, bins={}, near=["x", "y"], within=0.2)
+    lot = np.random.default_rng(seed).permutation(count)
+    rows = table.rows(named=True)
+
+    def share(name, value):
+        numbers = [row[name] for row in rows if row[name] is not None]
+        below = sum(number < value for number in numbers)
+        return (below + (numbers.count(value) + 1) / 2) / len(numbers)
+
+    def key(row):
+        return row["chrom"].removeprefix("chr"), row["consequence"]
+
+    groups, taken = {}, set()
+    for stratum in sorted({key(row) for row in rows}):
+        here = [n for n in np.argsort(lot) if key(rows[n]) == stratum and rows[n]["x"] is not None]
+        positives = [n for n in here if rows[n]["label"]]
+        others = [n for n in here if not rows[n]["label"]]
+        for place in positives:
+
+            def far(other, place=place):
+                return max(
+                    abs(share(name, rows[place][name]) - share(name, rows[other][name]))
+                    for name in ("x", "y")
+                )
+
+            free = [n for n in others if n not in taken and far(n) <= 0.2]
+            if len(free) >= negatives:
+                nearest = sorted(free, key=far)[:negatives]
+                taken.update(nearest)
+                groups[place] = {place, *nearest}
+    assert 20 < len(groups) < table["label"].sum()
+    kept = matched.table.with_columns(matched.groups)
+    assert matched.positives == len(groups)
+    found = [
+        {*map(tuple, some.select("x", "y").rows())} for _, some in kept.group_by("match_group")
+    ]
+    expected = [{(rows[n]["x"], rows[n]["y"]) for n in group} for group in groups.values()]
+    assert sorted(map(sorted, found)) == sorted(map(sorted, expected))
+
+
+def test_nearest_negatives_take_a_leak_away_that_bins_leave():
+    table = random_labels().filter(pl.col("label").is_not_null())
+    matched = match_negatives(table, 1, seed=1, bins={}, near=["tss_distance"], within=0.01)
+    near = matched.table
+    binned = match_negatives(table, 1, seed=1, bins=EDGES).table
+    leak = [
+        abs(roc_auc_score(rows["label"], rows["tss_distance"]) - 0.5) for rows in (near, binned)
+    ]
+    assert matched.positives > 50
+    assert leak[0] < 0.02 < leak[1]
+
+
+def test_counts_have_edges_of_their_own():
+    """As frequencies, all counts above 1 would be one bin, and counts would tell the label."""
+    rng = np.random.default_rng(3)
+    label = rng.random(5000) < 0.5
+    counts = np.where(label, rng.geometric(0.2, 5000), rng.geometric(0.001, 5000)).astype(float)
+    table = pl.DataFrame({"chrom": "1", "label": label, "consequence": "a", "AC": counts})
+    edges = edges_of("AC", table["AC"])
+    assert edges == COUNT_EDGES
+    kept = match_negatives(table, 1, seed=0, bins={"AC": edges}).table
+    assert abs(roc_auc_score(kept["label"], kept["AC"]) - 0.5) < 0.1
+    as_frequencies = match_negatives(table, 1, seed=0, bins={"AC": FREQUENCY_EDGES}).table
+    assert abs(roc_auc_score(as_frequencies["label"], as_frequencies["AC"]) - 0.5) > 0.4
+    shares = pl.Series([0.0, 0.5, None])
+    for name in ("AF", "MAF", "AF_EXAC", "gnomad_AF_nfe", "allele_freq", "FAF95"):
+        assert edges_of(name, shares) == FREQUENCY_EDGES
+        # In percent, or counts under a wrong name.
+        assert edges_of(name, pl.Series([0.5, 12.0])) is None
+    assert edges_of("gnomad_AC", shares) == edges_of("allele_count", shares) == COUNT_EDGES
+    assert edges_of("tss_distance", pl.Series([5.0])) == DISTANCE_EDGES
+    assert edges_of("CADD", shares) is edges_of("LEAF", shares) is None
+
+
+def test_pairwise_accuracy_by_hand():
+    scores = np.array([1.0, 0.0, 2.0, 1.0, 5.0, 5.0, 9.0, 3.0])
+    label = np.array([1, 0, 0, 0, 1, 0, 1, 0], bool)
+    groups = np.array([0, 0, 0, 0, 1, 1, 2, 3])
+    # Group 0: one of three won, one tied; group 1: a tie; groups 2 and 3 lack a class.
+    assert pairwise_accuracy(scores, label, groups) == pytest.approx((1.5 / 3 + 0.5) / 2)
+    assert np.isnan(pairwise_accuracy(scores, label, np.arange(8)))
+
+
 def test_distances_equal_plain_loops():
     rng = np.random.default_rng(0)
     intervals = pl.DataFrame(
@@ -184,7 +307,11 @@ def labels_file(tmp_path):
     ]
     table = labels(*rows, consequence="intron_variant")
     path = tmp_path / "labels.parquet"
-    columns = (*LABELS, Column("AF", pl.Float64(), "", "", nullable=True))
+    table = table.with_columns(percent=pl.col("AF") * 100)
+    columns = (
+        *LABELS,
+        *(Column(name, pl.Float64(), "", "", nullable=True) for name in ("AF", "percent")),
+    )
     with table_writer(path, columns, "{}", lambda: "{}") as write:
         write(table)
     (tmp_path / "genes.gtf").write_text(GTF)
@@ -197,11 +324,19 @@ def test_match_gives_labels_with_the_distance_as_a_feature(labels_file, tmp_path
         labels_file, out, command="", negatives=2, annotation=tmp_path / "genes.gtf", frequency="AF"
     )
     kept = read_labels(out)
-    assert kept.columns[len(LABELS) :] == ["AF", "tss_distance", "exon_distance"]
+    assert kept.columns[len(LABELS) :] == [
+        "AF", "percent", "tss_distance", "exon_distance", "match_group",
+    ]  # fmt: skip
     assert counts.positive * 2 == counts.negative > 20
     assert counts.written + counts.left_out.total() == counts.read == 500
     place = kept["pos"] - 1
     assert kept["tss_distance"].to_list() == [min(abs(p - 100), abs(p - 120)) for p in place]
+    assert kept["match_group"].value_counts()["count"].unique().to_list() == [3]
+    # Again, on what was matched: the groups are those of the last matching.
+    match(out, tmp_path / "again.parquet", command="", negatives=1, near=["AF"])
+    again = read_labels(tmp_path / "again.parquet")
+    assert again.columns == kept.columns
+    assert again["match_group"].value_counts()["count"].unique().to_list() == [2]
 
 
 @pytest.mark.parametrize(
@@ -211,6 +346,13 @@ def test_match_gives_labels_with_the_distance_as_a_feature(labels_file, tmp_path
         ({"negatives": 400}, InputError, "no positive has 400 negatives"),
         ({"distance": "tss"}, ConfigError, "needs --annotation"),
         ({"frequency": "MAF"}, InputError, "has no feature MAF; found AF"),
+        ({"within": 0}, ConfigError, "--within is 0; expected a share"),
+        ({"near": ["CADD"]}, InputError, "has no feature CADD; found AF"),
+        (
+            {"frequency": "percent"},
+            ConfigError,
+            r"percent: has values outside 0.*--near p",
+        ),
     ],
 )
 def test_bad_matchings(labels_file, tmp_path, options, error, message):

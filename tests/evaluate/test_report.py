@@ -105,7 +105,12 @@ def test_what_is_said(page, parsed):
     for said in (
         "For research, not for diagnosis",
         "CC BY-NC-SA 4.0",
-        "1,000 resamples of whole clusters: 60 genes",
+        "Variants of one cluster are not independent: 60 genes",
+        "fewer than ten effective clusters of a class",
+        "On the same variants",
+        "llr gene by gene",
+        "share of positives in the gene",
+        "cannot be told apart",
         "Leak check",
         "What became of every label",
         "The most surprising variants",

@@ -36,10 +36,10 @@ from ntvep.models.engine import Engine
 pace._SECONDS = 0.5
 log = os.open("passes", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 run, answer = Engine._run, Engine.answer
-def counted(self, questions, order, begin, end, size):
-    part = run(self, questions, order, begin, end, size)
-    os.write(log, b"." * (end - begin))
-    return part
+def counted(*given):
+    parts = run(*given)
+    os.write(log, b"." * sum(part.passes for part in parts))
+    return parts
 def one_plan(*given):
     answers = answer(*given)
     os.write(log, b"\\n")

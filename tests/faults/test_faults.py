@@ -15,7 +15,8 @@ import polars as pl
 import pytest
 
 from ntvep.commands.chunks import gather, split
-from ntvep.commands.score import Options, score_file
+from ntvep.commands.options import Options
+from ntvep.commands.score import score_file
 from ntvep.errors import InputError, OutputError
 from tests.faults.scoring import COUNTING, LITTLE_MEMORY, OUTPUTS, READ_ONLY, Scoring, from_tomorrow
 from tests.workflow.demo import REFERENCE

@@ -1,15 +1,19 @@
 """Keys that a header lacks: declared as the specification has them, if the values agree."""
 
+import re
 import shutil
 import subprocess
+import time
 import warnings
 from pathlib import Path
 
 import pysam
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from ntvep.io.vcf_keys import FLAG, TEXT, Shape, reserved, widened
-from tests.io.files import SITES, inspected, inspected_text, write
+from ntvep.io.vcf_keys import FLAG, TEXT, Shape, reserved, samples_pattern, widened
+from tests.io.files import SITES, inspected, inspected_text, record, write
 
 SUFFIXES = [".vcf", ".vcf.gz", ".bcf"]
 needs_bcftools = pytest.mark.skipif(
@@ -30,6 +34,14 @@ INFO 2 MATEID . String, INFO 5 MATEID A String, INFO 2 MEINFO 4 String, INFO 4 M
 INFO 4 SVCLAIM A String, INFO 5 RUC . Float, FORMAT 2 CN 1 Integer, FORMAT 4 CN 1 Float,
 FORMAT 2 CNL . Float, FORMAT 3 CNL G Float, FORMAT 4 PSL P String, FORMAT 2 PSL . String,
 FORMAT 5 LEN 1 Integer, FORMAT 5 LAD LR Integer, FORMAT 4 LAD . Integer, FORMAT 5 M5mC M Float"""
+
+
+SHAPES = [
+    TEXT,
+    *(Shape(number, "Integer") for number in ("1", "2", "A", "R", "G", "P", ".")),
+    *(Shape(number, "Float") for number in ("1", "A", "G")),
+    Shape("1", "String"),
+]
 
 
 def rows(text: str) -> list[list[str]]:
@@ -81,6 +93,46 @@ def test_a_declaration_agrees_with_every_value(
     shape: tuple[str, str], value: bytes, alts: int, expected: tuple[str, str]
 ) -> None:
     assert widened(Shape(*shape), value, alts) == expected
+
+
+@given(
+    st.lists(st.sampled_from(SHAPES), min_size=1, max_size=3),
+    st.integers(0, 3),
+    st.lists(st.text("019.,:-ex", max_size=9), max_size=3),
+)
+@example([Shape("G", "Integer"), TEXT], 2, ["0,1,2,3,4,5:x", "0,1,2", ".", "", "1,.,3:"])
+def test_samples_that_match_widen_nothing(
+    shapes: list[Shape], alts: int, samples: list[str]
+) -> None:
+    columns = [sample.encode() for sample in samples]
+    values = [
+        (shape, value)
+        for column in columns
+        for shape, value in zip(shapes, column.split(b":"), strict=False)
+    ]
+    agree = all(widened(shape, value, alts) == shape for shape, value in values)
+    too_long = any(column.count(b":") >= len(shapes) for column in columns)
+    text = b"".join(b"\t" + column for column in columns)
+    matches = samples_pattern(shapes, alts).fullmatch(text) is not None
+    assert agree or not matches
+    assert not (too_long and matches)
+    # What is usual matches, or all that this saves is lost.
+    usual = all(re.fullmatch(rb"[019](,[019])*|\.", value) for _, value in values)
+    few = all(
+        value.count(b",") in (0, alts, (alts + 1) * (alts + 2) // 2 - 1) for _, value in values
+    )
+    assert matches or not (agree and usual and few) or too_long
+
+
+def test_many_samples_take_no_time(tmp_path: Path) -> None:
+    """Millions of values whose keys are not declared: seconds if each is taken apart in Python."""
+    names = b"\tFORMAT" + b"".join(b"\ts%d" % i for i in range(500))
+    line = record(10).rstrip(b"\n") + b"\tGT:DP:AD:PL" + b"\t0/1:7:3,4:10,0,20" * 500 + b"\n"
+    text = SITES + names + b"\n" + line * 2000
+    started = time.process_time()
+    inspection = inspected_text(tmp_path, text)
+    assert time.process_time() - started < 4
+    assert [line for line in inspection.added if b"PL,Number=G,Type=Integer," in line]
 
 
 BARE = (

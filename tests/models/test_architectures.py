@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from ntvep.models.load import published_keys
-from ntvep.models.nt import Architecture, NucleotideTransformer
+from ntvep.models.nt import Architecture, NucleotideTransformer, published_keys
 
 V1 = {
     "position_embedding_type": "absolute",

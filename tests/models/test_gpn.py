@@ -14,6 +14,7 @@ from ntvep import dna
 from ntvep.errors import ModelError
 from ntvep.models.checkpoint import describe, read_checkpoint
 from ntvep.models.gpn import dilations
+from ntvep.models.registry import family_of
 from tests.conftest import ROOT
 
 GOLDEN = ROOT / "tests" / "golden"
@@ -40,6 +41,26 @@ def test_dilations_of_the_published_models():
     promoter = dilations(64, base=2, double_every=1, cycle=8, most=9999)
     assert promoter == [1, 2, 4, 8, 16, 32, 64, 128] * 8
     assert dilations(5, base=3, double_every=2, cycle=9, most=8) == [1, 1, 3, 3, 8]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "parameters"),
+    [
+        # songlab/gpn-brassicales: 263.6 MB in float32.
+        ("gpn_convnet", {"hidden_size": 512, "n_layers": 25}, 65_880_071),
+        # songlab/gpn-animal-promoter: 608.8 MB.
+        ("gpn_bytenet", {"hidden_size": 1024, "num_hidden_layers": 64}, 152_189_952),
+        # songlab/PhyloGPN: 332.7 MB.
+        ("phylogpn", {"outer_dim": 960, "inner_dim": 480, "num_stacks": 20}, 83_185_924),
+    ],
+)
+def test_number_of_parameters_of_the_published_models(name, changes, parameters):
+    config = json.loads((GOLDEN / name / "config.json").read_text()) | changes
+    with torch.device("meta"):
+        encoder = family_of(GOLDEN / name, config).build(config, {})
+    assert sum(p.numel() for p in encoder.parameters()) == parameters
+    if name == "phylogpn":
+        assert encoder.margin == 240
 
 
 def test_convnet_in_plain_loops(tmp_path):
@@ -100,7 +121,12 @@ def test_phylogpn_answers_for_many_windows_in_one_pass():
     ids = torch.from_numpy(checkpoint.description.tokenizer.encode(bases).ids.astype(np.int64))
     together = encoder.hidden(ids[None])[1][0]
     assert together.shape == (200 - 72, 48)
+    embedded = encoder.hidden(ids[None], 0)[0][0]
+    assert torch.equal(embedded, encoder.words.weight[ids[36:-36]])
+    inner = encoder.hidden(ids[None], 3)[0][0]
     for first in range(0, 128, 9):
+        one = encoder.hidden(ids[None, first : first + field], 3)[0][0]
+        torch.testing.assert_close(inner[first], one[0], rtol=0, atol=1e-6)
         alone = encoder.hidden(ids[None, first : first + field])[1][0]
         assert alone.shape == (1, 48)
         torch.testing.assert_close(together[first], alone[0], rtol=0, atol=1e-6)

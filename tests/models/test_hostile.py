@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ModelError
 from ntvep.models.checkpoint import read_checkpoint
-from ntvep.models.loaded import load_scorer
+from ntvep.models.loaded import load_model
 from tests.conftest import ROOT
 
 DENSE = "esm.encoder.layer.1.output.dense.weight"
@@ -269,7 +269,7 @@ def test_code_of_a_checkpoint_is_not_run(folder: Path, tmp_path: Path) -> None:
     )
     for name in ("modeling_esm.py", "esm_config.py", "__init__.py", "setup.py"):
         (folder / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-    load_scorer(str(folder), device="cpu")
+    load_model(str(folder), device="cpu")
     assert not (tmp_path / "ran").exists()
 
 
@@ -281,10 +281,10 @@ def test_a_link_that_leaves_the_folder_is_refused(folder: Path, tmp_path: Path, 
         shutil.move(folder / name, outside)
     (folder / name).symlink_to("../outside")
     with pytest.raises(ModelError, match=f"{name}: a link out of the model's folder") as raised:
-        load_scorer(str(folder), device="cpu")
+        load_model(str(folder), device="cpu")
     assert "private" not in str(raised.value)
     # A link within it is a file like any other.
     (folder / name).unlink()
     shutil.copy(outside, folder / "kept.dat")
     (folder / name).symlink_to("kept.dat")
-    load_scorer(str(folder), device="cpu")
+    load_model(str(folder), device="cpu")

@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ModelError
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.convert import convert, convert_apart
 from ntvep.models.fetch import fetch
 from ntvep.models.hub import Source, licence, locate
-from ntvep.models.checkpoint import read_checkpoint
 from tests.conftest import ROOT
 from tests.models.hub_server import COMMIT, MODEL, Hub, serving
 
@@ -56,8 +56,8 @@ def forbid_network(monkeypatch):
 def test_fetch_then_locate_without_a_network(hub, monkeypatch):
     fetched = fetch(MODEL, endpoint=hub.endpoint)
     assert (fetched.model_id, fetched.revision) == (MODEL, COMMIT)
-    assert read_checkpoint(fetched.folder)[0].weights_sha256 == (
-        read_checkpoint(GOLDEN)[0].weights_sha256
+    assert read_checkpoint(fetched.folder).weights_sha256 == (
+        read_checkpoint(GOLDEN).weights_sha256
     )
     assert not [path for _, path, _ in hub.requests if "flax" in path]
     assert licence(fetched) == "CC BY-NC-SA 4.0: non-commercial use only"
@@ -299,9 +299,11 @@ def test_a_pickle_is_converted_once(hub, tmp_path, monkeypatch):
         "vocab.txt",
     ]
     ids = torch.tensor([[3, 700, 2, 900, 1000]])
-    _, ours = read_checkpoint(fetched.folder)
-    _, theirs = read_checkpoint(GOLDEN)
-    torch.testing.assert_close(ours.head(ours(ids)[1][0]), theirs.head(theirs(ids)[1][0]))
+    ours = read_checkpoint(fetched.folder).encoder
+    theirs = read_checkpoint(GOLDEN).encoder
+    torch.testing.assert_close(
+        ours.logits(ours.hidden(ids)[1][0]), theirs.logits(theirs.hidden(ids)[1][0])
+    )
 
     record = json.loads((fetched.folder / "ntvep.json").read_text())
     pickle_sha256 = hashlib.sha256(hub.files["pytorch_model.bin"]).hexdigest()
@@ -332,9 +334,9 @@ def test_a_sharded_model(hub, tmp_path, kind):
         hub.files[name] = (tmp_path / "shard").read_bytes()
     hub.files[f"{stem}.{kind}.index.json"] = b"{}"
     ids = torch.tensor([[3, 700, 2, 900, 1000]])
-    _, ours = read_checkpoint(fetch(MODEL, endpoint=hub.endpoint).folder)
-    _, theirs = read_checkpoint(GOLDEN)
-    torch.testing.assert_close(ours(ids)[1], theirs(ids)[1])
+    ours = read_checkpoint(fetch(MODEL, endpoint=hub.endpoint).folder).encoder
+    theirs = read_checkpoint(GOLDEN).encoder
+    torch.testing.assert_close(ours.hidden(ids)[1], theirs.hidden(ids)[1])
 
 
 def test_a_repository_with_another_vocabulary(hub, own_home):
@@ -385,7 +387,7 @@ def test_a_folder_with_a_pickle_is_converted_in_place(tmp_path):
     with pytest.raises(ModelError, match="Convert it once with: ntvep model fetch"):
         read_checkpoint(tmp_path)
     assert fetch(str(tmp_path)).folder == tmp_path
-    assert read_checkpoint(tmp_path)[0].arch == read_checkpoint(GOLDEN)[0].arch
+    assert read_checkpoint(tmp_path).encoder.arch == read_checkpoint(GOLDEN).encoder.arch
     assert (tmp_path / "pytorch_model.bin").exists(), "it is the user's"
     with pytest.raises(ModelError, match="has safetensors already"):
         fetch(str(tmp_path))
@@ -457,7 +459,7 @@ def test_a_licence_that_was_recorded_outlives_the_card(hub):
 def test_the_demo_needs_no_network(monkeypatch):
     forbid_network(monkeypatch)
     source = locate("demo")
-    assert read_checkpoint(source.folder)[0].parameters > 1e6
+    assert read_checkpoint(source.folder).parameters > 1e6
     assert licence(source) == "apache-2.0"
 
 

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ModelError
+from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.convert import ConversionStoppedError, convert
 from ntvep.models.fetch import fetch
 from ntvep.models.hub import licence, locate
 from ntvep.models.layout import wanted_files
-from ntvep.models.checkpoint import read_checkpoint
 from tests.models.hub_server import COMMIT, MODEL, Hub, serving
 
 # What hubs and training programs put beside a model; a pickle among them runs whose code?

@@ -9,9 +9,9 @@ from packaging.specifiers import SpecifierSet
 from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ConfigError, ModelError
-from ntvep.models.device import PRECISIONS, be_deterministic, resolve_precision
 from ntvep.models.checkpoint import read_checkpoint
-from ntvep.models.loaded import load_scorer
+from ntvep.models.device import PRECISIONS, be_deterministic, resolve_precision
+from ntvep.models.loaded import load_model
 from ntvep.models.second_opinion import compare, refuse_wrong_transformers
 from tests.conftest import ROOT
 
@@ -107,18 +107,18 @@ def test_a_wrong_vocabulary_is_named(folder):
     path = folder / "vocab.txt"
     path.write_text(path.read_text().replace("ACGTAC", "ACGTAX"))
     with pytest.raises(ModelError, match=r"1 tokens are missing \(first: 'ACGTAC'\)"):
-        load_scorer(str(folder))
+        load_model(str(folder))
     with pytest.raises(ModelError, match="expected the 4,096 six-mers"):
         read_checkpoint(folder)
 
 
 def test_known_unused_weights_do_not_matter(folder):
-    _, before = read_checkpoint(folder)
+    before = read_checkpoint(folder).encoder
     unused = "esm.encoder.layer.0.attention.self.rotary_embeddings.inv_freq"
     change_weights(folder, lambda s: s.update({unused: torch.full((4,), 9.0)}))
-    _, after = read_checkpoint(folder)
+    after = read_checkpoint(folder).encoder
     ids = torch.tensor([[3, 9, 2, 700]])
-    torch.testing.assert_close(before(ids)[1], after(ids)[1])
+    torch.testing.assert_close(before.hidden(ids)[1], after.hidden(ids)[1])
 
 
 def test_numbers_are_those_of_transformers(folder):
@@ -131,10 +131,10 @@ def test_token_dropout_is_read_from_the_configuration(folder):
     """The flag, not the family, decides: both families take either value, as transformers does."""
     flag = json.loads((folder / "config.json").read_text())["token_dropout"]
     ids = torch.tensor([[3, 9, 2, 700]])
-    _, before = read_checkpoint(folder)
+    before = read_checkpoint(folder).encoder
     change_config(folder, token_dropout=not flag)
-    _, after = read_checkpoint(folder)
-    assert (before(ids)[1] - after(ids)[1]).abs().max() > 0.1
+    after = read_checkpoint(folder).encoder
+    assert (before.hidden(ids)[1] - after.hidden(ids)[1]).abs().max() > 0.1
     assert compare(folder).agrees
 
 
@@ -156,7 +156,7 @@ def test_a_device_that_is_not_there(folder):
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
     with pytest.raises(ConfigError, match="--device cuda: no such device here"):
-        load_scorer(str(folder), device="cuda")
+        load_model(str(folder), device="cuda")
 
 
 def test_deterministic_comes_before_the_first_use_of_a_gpu(monkeypatch):
@@ -171,14 +171,15 @@ def test_deterministic_comes_before_the_first_use_of_a_gpu(monkeypatch):
 def test_half_precision_is_near_single(folder, precision, bound):
     ids = torch.tensor([[3, 9, 2, 700, 800]])
     full, half = (
-        load_scorer(str(folder), precision=p, device="cpu").model.model for p in ("fp32", precision)
+        load_model(str(folder), precision=p, device="cpu").model.encoder
+        for p in ("fp32", precision)
     )
     assert half.blocks[0].qkv.weight.dtype == PRECISIONS[precision]
     # Sums, norms and the head stay as they are.
     assert half.words.weight.dtype == half.head.dense.weight.dtype == torch.float32
-    hidden = half(ids)[1]
+    hidden = half.hidden(ids)[1]
     assert hidden.dtype == torch.float32
-    difference = (full(ids)[1] - hidden).abs().max()
+    difference = (full.hidden(ids)[1] - hidden).abs().max()
     assert 0 < difference < bound
 
 
@@ -196,6 +197,8 @@ def test_cuda_agrees_with_the_cpu(folder, precision, bound):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     ids = torch.tensor([[3, 9, 2, 700, 800]])
-    cpu = load_scorer(str(folder), device="cpu").model.model
-    gpu = load_scorer(str(folder), device="cuda", precision=precision).model.model
-    torch.testing.assert_close(gpu(ids.cuda())[1].cpu(), cpu(ids)[1], atol=bound, rtol=bound)
+    cpu = load_model(str(folder), device="cpu").model.encoder
+    gpu = load_model(str(folder), device="cuda", precision=precision).model.encoder
+    torch.testing.assert_close(
+        gpu.hidden(ids.cuda())[1].cpu(), cpu.hidden(ids)[1], atol=bound, rtol=bound
+    )

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from ntvep import tokens
 from ntvep.errors import ModelError
 from ntvep.models import second_opinion
 from ntvep.models.checkpoint import read_checkpoint
@@ -21,6 +20,7 @@ from ntvep.models.second_opinion import (
     load_reference,
     refuse_wrong_transformers,
 )
+from ntvep.tokenizers.kmer import Kmers
 from recipes.golden import CONFIGS, write_checkpoint
 from tests.conftest import ROOT
 
@@ -41,7 +41,7 @@ def test_a_short_checkpoint_agrees(tmp_path, monkeypatch):
     """As few positions as this: the windows must fit."""
     monkeypatch.setitem(CONFIGS["v1"], "max_position_embeddings", 22)
     write_checkpoint("v1", tmp_path, 3)
-    assert read_checkpoint(tmp_path)[0].arch.max_tokens == 20
+    assert read_checkpoint(tmp_path).description.max_tokens == 20
     assert compare(tmp_path).agrees
 
 
@@ -60,9 +60,9 @@ def spoil(monkeypatch):
 
     def plant(change):
         def changed(folder):
-            checkpoint, model = read_checkpoint(folder)
-            change(model)
-            return checkpoint, model
+            checkpoint = read_checkpoint(folder)
+            change(checkpoint.encoder)
+            return checkpoint
 
         monkeypatch.setattr(second_opinion, "read_checkpoint", changed)
 
@@ -115,15 +115,15 @@ def test_a_planted_fault_is_seen(spoil, kind, change):
 
 
 def test_other_token_ids_are_seen(monkeypatch):
-    tokenize = tokens.tokenize
+    encode = Kmers.encode
 
-    def one_off(codes, vocabulary):
-        made = tokenize(codes, vocabulary)
+    def one_off(tokenizer, bases):
+        made = encode(tokenizer, bases)
         ids = made.ids.copy()
         ids[[1, 2]] = ids[[2, 1]]
         return dataclasses.replace(made, ids=ids)
 
-    monkeypatch.setattr(tokens, "tokenize", one_off)
+    monkeypatch.setattr(Kmers, "encode", one_off)
     found = compare(GOLDEN / "v1")
     assert not found.ids_equal
     assert not found.agrees
@@ -167,7 +167,7 @@ def test_a_fresh_process_is_silent_too():
 
 def test_transformers_is_imported_by_this_room_alone():
     code = (
-        "import sys; import ntvep.cli, ntvep.models.loaded, ntvep.models.hub; "
+        "import sys; import ntvep.cli, ntvep.models.loaded, ntvep.models.fetch; "
         "import ntvep.commands.models; "
         "import ntvep.models.second_opinion; sys.exit('transformers' in sys.modules)"
     )

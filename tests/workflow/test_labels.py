@@ -35,6 +35,7 @@ def test_resources_and_labels(tmp_path):
     packed = gzip.compress(CLINVAR.encode())
     table = "chrom\tpos\tref\talt\tclass\tscore x\n22\t20012480\tA\tC\tDM?\t1\n22\t9\tA\tC\tR\t2\n"
     (tmp_path / "panel.tsv").write_text(table)
+    (tmp_path / "trained.tsv").write_text("chrom\tpos\tref\talt\nchr22\t9\tA\tC\n")
     with serving(Site({"clinvar.vcf.gz": packed}, {"clinvar.vcf.gz": '"1"'})) as site:
         arguments = configured(
             tmp_path,
@@ -60,6 +61,7 @@ def test_resources_and_labels(tmp_path):
                     "positive": ["DM", "DM?"],
                     "negative": ["R"],
                     "feature": ["score x"],
+                    "exclude": ["trained.tsv"],
                 },
             },
         )
@@ -72,7 +74,7 @@ def test_resources_and_labels(tmp_path):
     assert matched.select(pl.col("label").sum(), pl.len()).row(0) == (3, 9)
     assert set(matched["source"]) == {"ClinVar 2026-01-04"}
     panel = read_labels(tmp_path / targets[1])
-    assert panel.select("label", "score x").rows() == [(True, 1.0), (False, 2.0)]
+    assert panel.select("label", "score x").rows() == [(True, 1.0)]
 
 
 @pytest.mark.parametrize(

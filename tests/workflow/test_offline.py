@@ -5,7 +5,8 @@ import socket
 import polars as pl
 import pytest
 
-import ntvep
+from ntvep.commands.options import Options
+from ntvep.commands.score import score_file
 from ntvep.errors import ModelError
 from tests.workflow.demo import NO_NETWORK, REFERENCE, few_records, run
 
@@ -31,11 +32,13 @@ def test_score_asks_for_no_network(no_sockets, tmp_path, monkeypatch):
     monkeypatch.setenv("NTVEP_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     few_records(tmp_path / "in.vcf", 3)
-    options = {"window_tokens": 16, "max_allele_bases": 20, "device": "cpu"}
-    scores = ntvep.score(tmp_path / "in.vcf", REFERENCE, "demo", **options)
+    output = tmp_path / "out.parquet"
+    given = {"options": Options(window_tokens=16, max_allele_bases=20, device="cpu"), "command": ""}
+    score_file(tmp_path / "in.vcf", REFERENCE, "demo", output, **given)
+    scores = pl.read_parquet(output)
     assert scores.filter(pl.col("status") == "ok").height > 3
     with pytest.raises(ModelError, match="type: ntvep model fetch some/model"):
-        ntvep.score(tmp_path / "in.vcf", REFERENCE, "some/model", **options)
+        score_file(tmp_path / "in.vcf", REFERENCE, "some/model", output, force=True, **given)
     assert no_sockets == []
 
 

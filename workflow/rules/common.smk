@@ -16,10 +16,19 @@ def options_of(settings, *names):
 
 
 INPUT_OPTIONS = options_of(config, "on_bad_record")
-WINDOW_OPTIONS = options_of(config, "views", "window_tokens", "max_n_fraction")
+WINDOW_OPTIONS = options_of(
+    config,
+    "views",
+    "window_bases",
+    "window_tokens",
+    "beyond_training",
+    "anchor",
+    "max_n_fraction",
+)
 ALLELE_OPTIONS = options_of(config, "max_allele_bases", "ref_mismatch_limit")
 MODEL_OPTIONS = options_of(
     config,
+    "softmax",
     "layer",
     "pool",
     "device",

@@ -13,11 +13,14 @@ LABEL_COMMANDS = {
 }
 LABEL_OPTIONS = (
     "min_stars",
+    "classification",
     "consequence",
     "genes",
     "positive_pip",
     "negative_pip",
+    "max_q",
     "release",
+    "exclude",
     "label",
     "positive",
     "negative",
@@ -31,7 +34,8 @@ LABEL_OPTIONS = (
 
 rule labels:
     input:
-        lambda wildcards: LABELS[wildcards.name]["files"],
+        files=lambda wildcards: LABELS[wildcards.name]["files"],
+        exclude=lambda wildcards: LABELS[wildcards.name].get("exclude", []),
     output:
         RESULTS / "labels" / "{name}.parquet",
     log:
@@ -46,7 +50,7 @@ rule labels:
         command=lambda wildcards: LABEL_COMMANDS[LABELS[wildcards.name]["source"]],
         options=lambda wildcards: options_of(LABELS[wildcards.name], *LABEL_OPTIONS),
     shell:
-        "ntvep labels {params.command} {input:q} --output {output:q} --force {params.options} 2> {log:q}"
+        "ntvep labels {params.command} {input.files:q} --output {output:q} --force {params.options} 2> {log:q}"
 
 
 rule match_labels:
@@ -73,6 +77,8 @@ rule match_labels:
             "annotation",
             "distance",
             "frequency",
+            "near",
+            "within",
         ),
     shell:
         "ntvep labels match {input.labels:q} --output {output:q} --force {params.options} 2> {log:q}"
@@ -97,7 +103,12 @@ rule evaluate:
             f"--labels {quote(path)}" for path in input.labels
         ),
         options=options_of(
-            config.get("evaluate", {}), "matched", "lower", "ref_mismatch_limit"
+            config.get("evaluate", {}),
+            "matched",
+            "direction",
+            "against",
+            "absolute",
+            "ref_mismatch_limit",
         ),
     shell:
         "ntvep evaluate {input.scores:q} {params.labels} --reference {input.reference:q}"

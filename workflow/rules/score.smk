@@ -12,10 +12,11 @@ rule check:
     conda:
         "../../envs/ntvep.yaml"
     params:
+        model=quote(config["model"]),
         options=f"{INPUT_OPTIONS} {WINDOW_OPTIONS} {ALLELE_OPTIONS}",
     shell:
-        "ntvep variants {input.vcf:q} --reference {input.reference:q} --output {output:q} --force"
-        " {params.options} 2> {log:q}"
+        "ntvep variants {input.vcf:q} --reference {input.reference:q} --model {params.model}"
+        " --output {output:q} --force {params.options} 2> {log:q}"
 
 
 rule split:

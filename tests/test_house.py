@@ -1,0 +1,44 @@
+"""House rules that a machine can read: the size of functions, no family in the core."""
+
+import ast
+import re
+
+import pytest
+
+from ntvep.models.registry import FAMILIES
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / "ntvep"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+# A parameter of these is an option of a command.
+OPTIONS = {PACKAGE / "cli", PACKAGE / "commands"}
+# Pictures: a place, a size and a colour for each mark.
+PICTURES = {PACKAGE / "evaluate" / "figures.py", PACKAGE / "evaluate" / "scan_picture.py"}
+
+
+def functions(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_functions_fit_on_a_screen(path):
+    many = path.parent in OPTIONS or path in PICTURES
+    for node in functions(path):
+        body = node.body[1:] if ast.get_docstring(node) else node.body
+        lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+        assert lines <= 60 or path.parent == PACKAGE / "cli", (node.name, lines)
+        named = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        own = [argument for argument in named if argument.arg not in ("self", "cls")]
+        assert many or len(own) <= 6, (node.name, len(own))
+
+
+def test_only_models_and_tokenizers_name_a_family_or_a_special_token():
+    named = "|".join(re.escape(family.name) for family in FAMILIES if family.name != "nt")
+    words = re.compile(rf"[\"'](?:{named})[\"']|<cls>|<mask>|\[MASK\]|\[CLS\]|\bK = 6\b")
+    inside = ("models", "tokenizers", "demo")
+    for path in MODULES:
+        if path.relative_to(PACKAGE).parts[0] not in inside:
+            found = words.findall(path.read_text())
+            assert not found, (path, found)

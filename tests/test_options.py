@@ -1,0 +1,208 @@
+"""Every option of the commands that score arrives where it belongs, and nothing else changes."""
+
+import inspect
+import logging
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import typer
+
+from ntvep import cli
+from ntvep.commands.options import Options
+from ntvep.commands.verify import Verification
+
+# Option -> what is typed behind it, and what of the call it changes. A flag has nothing behind it.
+SHARED = {
+    "--verbose": ((), {"log": logging.DEBUG}),
+}
+SCORING = {
+    "--scores": (("llr,l1",), {"scores": "llr,l1"}),
+    "--window-bases": (("96",), {"window_bases": 96}),
+    "--window-tokens": (("17",), {"window_tokens": 17}),
+    "--beyond-training": ((), {"beyond_training": True}),
+    "--views": (("all",), {"views": "all"}),
+    "--anchor": (("12",), {"anchor": 12}),
+    "--max-n-fraction": (("0.25",), {"max_n_fraction": 0.25}),
+    "--force": ((), {"force": True}),
+}
+RUNNING = {
+    "--softmax": (("acgt",), {"softmax": "acgt"}),
+    "--layer": (("3",), {"layer": "3"}),
+    "--pool": (("mean_cls",), {"pool": "mean_cls"}),
+    "--device": (("mps",), {"device": "mps"}),
+    "--precision": (("bf16",), {"precision": "bf16"}),
+    "--batch-size": (("9",), {"batch_size": 9}),
+    "--deterministic": ((), {"deterministic": True}),
+    "--threads": (("3",), {"threads": 3}),
+    "--cache": (("known",), {"cache": Path("known")}),
+    "--fingerprint": (("abc",), {"fingerprint": "abc"}),
+    "--quiet": ((), {"quiet": True, "log": logging.WARNING}),
+}
+INPUT = {
+    "--max-allele-bases": (("11",), {"max_allele_bases": 11}),
+    "--on-bad-record": (("skip",), {"on_bad_record": "skip"}),
+    "--ref-mismatch-limit": (("0.5",), {"ref_mismatch_limit": 0.5}),
+}
+TABLE = {"--table": (("t.parquet",), {"table": Path("t.parquet")})}
+NAMED = ("--reference", "r.fa", "--model", "m")
+# Words of a command -> what it calls, what it must be given, its options.
+COMMANDS = {
+    ("score",): (
+        "ntvep.commands.score.score_file",
+        ("in.vcf", *NAMED, "--output", "o.vcf"),
+        SHARED
+        | SCORING
+        | RUNNING
+        | INPUT
+        | TABLE
+        | {
+            "--refuse-annotated": ((), {"refuse_annotated": True}),
+            "--strict": ((), {"strict": True}),
+        },
+    ),
+    ("scan",): (
+        "ntvep.commands.scan.scan_regions",
+        ("--region", "c:1-9", *NAMED, "--output", "o.vcf"),
+        SHARED | SCORING | RUNNING | TABLE | {"--deletions": ((), {"deletions": True})},
+    ),
+    ("background", "draw"): (
+        "ntvep.commands.background.draw_background",
+        (*NAMED, "--output", "o.parquet"),
+        # The one score that is drawn is not chosen.
+        {name: case for name, case in (SHARED | SCORING | RUNNING).items() if name != "--scores"}
+        | {
+            "--region": (("c:1-9",), {"regions": ["c:1-9"]}),
+            "--bed": (("in.bed",), {"bed": Path("in.bed")}),
+            "--per-context": (("7",), {"per_context": 7}),
+            "--seed": (("5",), {"seed": 5}),
+        },
+    ),
+    ("variants",): (
+        "ntvep.commands.variants.list_variants",
+        ("in.vcf", "--reference", "r.fa"),
+        SHARED
+        | SCORING
+        | INPUT
+        | {
+            "--model": (("m",), {"model": "m"}),
+            "--output": (("o.tsv",), {"output": Path("o.tsv")}),
+            "--quiet": ((), {"log": logging.WARNING}),
+        },
+    ),
+    ("verify",): (
+        "ntvep.commands.verify.verify",
+        ("out.vcf", *NAMED),
+        SHARED
+        | {
+            "--sample": (("7",), {"sample": 7}),
+            "--seed": (("5",), {"seed": 5}),
+            "--tolerance": (("0.5",), {"tolerance": 0.5}),
+            "--device": (("cpu",), {"device": "cpu"}),
+            "--precision": (("bf16",), {"precision": "bf16"}),
+            "--quiet": ((), {"log": logging.WARNING}),
+        },
+    ),
+}
+# What a command must be given, and where that goes.
+GIVEN = {
+    ("score",): {
+        "source": Path("in.vcf"),
+        "reference": Path("r.fa"),
+        "model": "m",
+        "output": Path("o.vcf"),
+    },
+    ("scan",): {
+        "regions": ["c:1-9"],
+        "reference": Path("r.fa"),
+        "model": "m",
+        "output": Path("o.vcf"),
+    },
+    ("background", "draw"): {
+        "reference": Path("r.fa"),
+        "model": "m",
+        "output": Path("o.parquet"),
+        "scores": "all",
+    },
+    ("variants",): {"source": Path("in.vcf"), "reference": Path("r.fa"), "model": None},
+    ("verify",): {"source": Path("out.vcf"), "reference": Path("r.fa"), "model": "m"},
+}
+CASES = [
+    pytest.param(words, option, id=" ".join((*words, option)))
+    for words, (_, _, options) in COMMANDS.items()
+    for option in options
+]
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """``called(words, *more)`` runs a command and gives what its function was called with.
+
+    By the names of its parameters, with each field of Options on its own.
+    """
+
+    def call(words, *more):
+        target, given, _ = COMMANDS[words]
+        room, name = target.rsplit(".", 1)
+        function = getattr(import_module(room), name)
+        seen = {}
+
+        def record(*args, **kwargs):
+            bound = inspect.signature(function).bind(*args, **kwargs)
+            bound.apply_defaults()
+            seen.update(bound.arguments, log=logging.getLogger("ntvep").level)
+            return Verification(0, 0, 0.0, ())
+
+        with monkeypatch.context() as patch:
+            patch.setattr(target, record)
+            patch.setattr(sys, "argv", ["ntvep", *words, *given, *more])
+            with pytest.raises(SystemExit) as left:
+                cli.main()
+        assert left.value.code == 0
+        options = seen.pop("options", None)
+        if options is not None:
+            assert type(options) is Options
+            assert not vars(options).keys() & seen.keys()
+            seen |= vars(options)
+        # What was typed is part of the provenance.
+        seen.pop("command", None)
+        return seen
+
+    return call
+
+
+@pytest.mark.parametrize(("words", "option"), CASES)
+def test_an_option_arrives_and_changes_nothing_else(called, words, option):
+    typed, expected = COMMANDS[words][2][option]
+    usual, found = called(words), called(words, option, *typed)
+    assert found == usual | expected
+    # What is typed is not what stands there without it.
+    assert all(usual[name] != value for name, value in expected.items())
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_what_must_be_given_arrives(called, words):
+    found = called(words)
+    assert {name: found[name] for name in GIVEN[words]} == GIVEN[words]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_no_option_is_left_out_here(words):
+    command = typer.main.get_command(cli.app)
+    for word in words:
+        command = command.commands[word]
+    there = {max(p.opts, key=len) for p in command.params if p.param_type_name == "option"}
+    _, given, options = COMMANDS[words]
+    assert there - {"--help"} == {word for word in given if word[:2] == "--"} | set(options)
+
+
+def test_the_defaults_are_those_of_the_library(called):
+    """An option that is not given says what Options says."""
+    for words in COMMANDS:
+        found = called(words)
+        usual = vars(Options())
+        assert {name: found[name] for name in usual.keys() & found.keys() - {"device", "precision"}}
+        for name in usual.keys() & found.keys():
+            if words != ("verify",):
+                assert found[name] == usual[name], (words, name)
