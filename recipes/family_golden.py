@@ -77,13 +77,8 @@ def cut_logits(logits: np.ndarray, ids: np.ndarray) -> dict[str, np.ndarray]:
     return {"logits": logits[:, columns], "columns": columns, "logsumexp": total}
 
 
-def tokens_of_logits(logits: int, tokens: int) -> np.ndarray:
-    """The tokens whose logits the source has: all, every tenth, or the first ones."""
-    return np.arange(logits) * (10 if logits == -(-tokens // 10) < tokens else 1)
-
-
-def cut(arrays: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
-    """The arrays that are kept."""
+def cut(arrays: dict[str, np.ndarray], names: list[str], note: str = "") -> dict[str, np.ndarray]:
+    """The arrays that are kept; ``note`` is the source's, of which logits it has."""
     kept: dict[str, np.ndarray] = {}
     for name in names:
         ids = arrays[f"{name}/ids"]
@@ -91,7 +86,8 @@ def cut(arrays: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray
         outputs = arrays.get(f"{name}/logits", arrays.get(f"{name}/log_rates"))
         assert outputs is not None, f"no logits of {name}"
         chosen = some(len(outputs), ROWS)
-        rows = tokens_of_logits(len(outputs), len(arrays[f"{name}/last"]))[chosen]
+        # Those of all tokens, of the first ones, or of every tenth.
+        rows = chosen * (10 if f"{name}/logits: every 10th token" in note else 1)
         kept |= {f"{name}/ids": ids.astype(np.int32), f"{name}/rows": rows}
         if f"{name}/columns" in arrays:
             kept |= {
@@ -131,7 +127,7 @@ def main() -> None:
         meta = json.loads((source / "meta.json").read_text())
         with np.load(source / "golden.npz") as stored:
             arrays = one_layout(family, dict(stored), meta)
-        arrays = cut(arrays, list(meta["sequences"]))
+        arrays = cut(arrays, list(meta["sequences"]), meta.get("note", ""))
         np.savez_compressed(output / "golden.npz", **arrays)
         about = {key: meta[key] for key in KEPT if key in meta} | {
             "sequences": meta["sequences"],
