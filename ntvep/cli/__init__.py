@@ -71,7 +71,6 @@ def _shared(
         bool,
         typer.Option(
             "--version",
-           
             callback=_print_version,
             is_eager=True,
             help="Print the version and exit.",
@@ -94,7 +93,7 @@ def main() -> NoReturn:
         # As standard error has it: a file's name that is not UTF-8 can be printed.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        _command()()
+        _command()(prog_name="ntvep")
     except NtvepError as error:
         _say(f"ntvep: error: {error}")
         sys.exit(error.exit_status)
