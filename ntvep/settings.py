@@ -4,15 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
+from ntvep.defaults import DEFAULT_MAX_ALLELE_BASES, DEFAULT_MAX_N_FRACTION
 from ntvep.description import Description
 from ntvep.errors import ConfigError
 from ntvep.objectives import SCORE_NAMES, Pool, Softmax, defined_scores
 from ntvep.schema import sd_column
 from ntvep.windows import Grid
-
-DEFAULT_VIEWS = "2"
-DEFAULT_MAX_ALLELE_BASES = 50
-DEFAULT_MAX_N_FRACTION = 0.1
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class View:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is scored, and how; the defaults of every option stand here alone.
+    """What is scored, and how.
 
     Attributes:
         scores: names of score columns, in the order of the table.

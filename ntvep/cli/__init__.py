@@ -10,10 +10,11 @@ import re
 import signal
 import sys
 from types import FrameType
-from typing import NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+import ntvep
 from ntvep.cli import (
     background,
     cache,
@@ -38,10 +39,12 @@ _TORCH_OUT_OF_MEMORY = "can't allocate memory"
 # Bytes of a name that are not UTF-8 are lone surrogates in Python.
 _NOT_UTF8 = re.compile(r"[^\n/]*[\ud800-\udfff][^\n/]*")
 
+_HELP = ["-h", "--help"]
+
 app = typer.Typer(
     name="ntvep",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": _HELP},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Score the effect of genetic variants with Nucleotide Transformer models, zero-shot.\n\n"
@@ -54,6 +57,27 @@ app.add_typer(labels.app, name="labels")
 app.add_typer(background.app, name="background")
 app.add_typer(models.app, name="model")
 app.add_typer(cache.app, name="cache")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"ntvep {ntvep.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _shared(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """What stands before a command's name."""
 
 
 class _Interrupted(BaseException):
@@ -69,7 +93,7 @@ def main() -> NoReturn:
         # As standard error has it: a file's name that is not UTF-8 can be printed.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app()
+        _command()(prog_name="ntvep")
     except NtvepError as error:
         _say(f"ntvep: error: {error}")
         sys.exit(error.exit_status)
@@ -99,6 +123,20 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(0)
+
+
+def _command() -> Any:
+    """The whole command; no help names a type of a flag, which takes no value."""
+    whole = typer.main.get_command(app)
+    left: list[Any] = [whole]
+    while left:
+        command = left.pop()
+        left += getattr(command, "commands", {}).values()
+        context = typer.Context(command, help_option_names=_HELP)
+        for option in command.get_params(context):
+            if getattr(option, "is_flag", False):
+                option.metavar = ""
+    return whole
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -31,7 +31,7 @@ from ntvep.cli.options import (
     command_line,
     set_up_log,
 )
-from ntvep.settings import DEFAULT_MAX_N_FRACTION, DEFAULT_VIEWS
+from ntvep.defaults import DEFAULT_MAX_N_FRACTION, DEFAULT_VIEWS
 
 app = typer.Typer(
     no_args_is_help=True,

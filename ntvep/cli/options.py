@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
 
 from ntvep.errors import ConfigError
 
@@ -115,6 +113,10 @@ def set_up_log(quiet: bool, verbose: bool) -> None:
     log = logging.getLogger("ntvep")
     log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     if sys.stderr.isatty():
+        # Here and not above: --help does without them.
+        from rich.console import Console
+        from rich.logging import RichHandler
+
         handler: logging.Handler = RichHandler(
             console=Console(stderr=True), show_time=False, show_path=False, markup=False
         )

@@ -38,9 +38,10 @@ from ntvep.cli.options import (
     command_line,
     set_up_log,
 )
-from ntvep.settings import (
+from ntvep.defaults import (
     DEFAULT_MAX_ALLELE_BASES,
     DEFAULT_MAX_N_FRACTION,
+    DEFAULT_MISMATCH_LIMIT,
     DEFAULT_VIEWS,
 )
 
@@ -78,7 +79,7 @@ def score(
     max_allele_bases: MaxAlleleBases = DEFAULT_MAX_ALLELE_BASES,
     max_n_fraction: MaxNFraction = DEFAULT_MAX_N_FRACTION,
     on_bad_record: OnBadRecord = "fail",
-    ref_mismatch_limit: MismatchLimit = 0.1,
+    ref_mismatch_limit: MismatchLimit = DEFAULT_MISMATCH_LIMIT,
     refuse_annotated: Annotated[
         bool, typer.Option("--refuse-annotated", help="Stop if the input has NTVEP annotations.")
     ] = False,
@@ -233,7 +234,7 @@ def variants(
     max_allele_bases: MaxAlleleBases = DEFAULT_MAX_ALLELE_BASES,
     max_n_fraction: MaxNFraction = DEFAULT_MAX_N_FRACTION,
     on_bad_record: OnBadRecord = "fail",
-    ref_mismatch_limit: MismatchLimit = 0.1,
+    ref_mismatch_limit: MismatchLimit = DEFAULT_MISMATCH_LIMIT,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

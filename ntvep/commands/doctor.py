@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from ntvep.cache_dir import cache_dir
+from ntvep.defaults import DEFAULT_MISMATCH_LIMIT
 from ntvep.errors import InputError, NtvepError, some
 from ntvep.schema import ALLELES, LABELS
 
@@ -31,8 +32,6 @@ CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 _ROOM_BYTES, _NO_ROOM_BYTES = 5e9, 1e8
 # Weights on their way into memory exist about twice.
 _MEMORY_PER_WEIGHT = 2.0
-# As ntvep score has it by default.
-_REF_MISMATCH_LIMIT = 0.1
 # Length of chromosome 1, which tells human assemblies apart.
 _ASSEMBLIES = {248_956_422: "GRCh38", 249_250_621: "GRCh37", 248_387_328: "T2T-CHM13"}
 
@@ -263,7 +262,7 @@ def _variants(vcf: Path | None, reference: Path | None, name: str = "vcf") -> It
             yield _unmatched(name, found)
             return
         genome = open_reference(reference)
-        judge_assembly(inspection, genome, _REF_MISMATCH_LIMIT)
+        judge_assembly(inspection, genome, DEFAULT_MISMATCH_LIMIT)
         if inspection.contigs and not any(map(genome.contig, inspection.contigs)):
             known = f"{some(inspection.contigs, 3)} beside {some(genome.records, 3)}"
             then = "give the reference that the variants were called against"
@@ -299,7 +298,7 @@ def _labels(labels: Path | None, reference: Path | None) -> Iterator[Check]:
         table.height,
         map(_as_alleles, table.iter_slices(1_000)),
         open_reference(reference),
-        _REF_MISMATCH_LIMIT,
+        DEFAULT_MISMATCH_LIMIT,
     )
     yield Check("labels", "ok", f"{found}, of the reference's assembly")
 

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ntvep.defaults import (
+    DEFAULT_MAX_ALLELE_BASES,
+    DEFAULT_MAX_N_FRACTION,
+    DEFAULT_MISMATCH_LIMIT,
+    DEFAULT_VIEWS,
+)
 from ntvep.objectives import Pool, Softmax
-from ntvep.settings import DEFAULT_MAX_ALLELE_BASES, DEFAULT_MAX_N_FRACTION, DEFAULT_VIEWS
 
 OnBadRecord = Literal["fail", "skip"]
-DEFAULT_MISMATCH_LIMIT = 0.1
 
 
 @dataclass(frozen=True)
