@@ -204,14 +204,23 @@ def test_chunks_and_batches_change_nothing(run, files, monkeypatch):
 
 
 def test_dry_run_gives_the_statuses(run, files):
-    score(run, output="out.parquet")
+    scored = score(run, output="out.parquet")
     statuses = pl.read_parquet("out.parquet")["status"].to_list()
+    assert "36 forward passes (6.00 per scored allele) in " in scored.err
     done = run("variants", "in.vcf", "-r", "ref.fa", "-m", MODEL, *WINDOW)
     assert done.status == 0
     rows = [line.split("\t") for line in done.out.splitlines()]
     assert rows[0] == ["record", "allele", "chrom", "pos", "ref", "alt", "status"]
     assert [row[-1] for row in rows[1:]] == statuses
     assert "8 records, 10 alleles, 6 scorable" in done.err
+    # As many passes as the run took; none of them has been run yet, so there is no speed.
+    summary = json.loads((files / "out.parquet.summary.json").read_text())
+    assert (summary["passes"], summary["passes_per_allele"]) == (36, 6.0)
+    assert "36 forward passes needed (6.00 per scorable allele)" in done.err
+    # Without a model only what needs none is judged.
+    alone = run("variants", "in.vcf", "-r", "ref.fa", *WINDOW)
+    assert [line.split("\t")[-1] for line in alone.out.splitlines()[1:]] == statuses
+    assert "passes" not in alone.err
     for name in ("alleles.tsv", "alleles.parquet"):
         asked = ("variants", "in.vcf", "-r", "ref.fa", "-m", MODEL, *WINDOW, "-o", name)
         assert run(*asked).status == 0

@@ -43,8 +43,8 @@ def test_the_demo_is_ready(run, monkeypatch, capsys):
     status, checks = run(DEMO, "-r", REFERENCE, "-m", "demo", "--device", "cpu")
     assert status == 0
     assert checks["model"] == [
-        ("ok", "ntvep-demo: 1,731,979 parameters, windows of up to 512 tokens; licence: apache-2.0",
-         "")]  # fmt: skip
+        ("ok", "ntvep-demo: Nucleotide Transformer, 1,731,979 parameters, windows of 3,072 bases; "
+         "licence: apache-2.0", "")]  # fmt: skip
     assert checks["reference"][0][1].endswith("1 contigs, 202,666 bases")
     assert checks["vcf"] == [("ok", f"{DEMO}: 1,974 records, of the reference's assembly", "")]
     assert checks["device"][0][1].startswith("cpu (1 threads; torch 2.")
