@@ -176,7 +176,11 @@ def fitting(settings: Settings, model: Description, beyond_training: bool = Fals
     Raises:
         ConfigError: naming the option, what was found and what was expected.
     """
+    if model.objective == "rates" and settings.softmax != "all":
+        raise ConfigError("--softmax acgt: this model gives log rates, which are not normalised")
     if model.field:
+        if settings.pool == "mean_cls":
+            raise ConfigError("--pool mean_cls: this model has no special token before the bases")
         return settings
     _check_window(settings, model, beyond_training)
     stride, bases = model.tokenizer.stride, settings.window_bases
