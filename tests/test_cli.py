@@ -449,7 +449,7 @@ def test_nothing_of_samples_or_info_is_logged(run, files):
 
 def test_help_has_examples_and_model_info_says_the_licence(run):
     assert "Examples" in run("score", "--help").out
-    done = run("model", "info", "demo")
+    done = run("model", "info", "demo-6mer")
     assert done.status == 0
     for part in (
         "1,731,979",

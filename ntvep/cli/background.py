@@ -42,7 +42,7 @@ app = typer.Typer(
 
 @app.command(
     epilog="Example: `ntvep background draw -r GRCh38.fa --model demo --bed intergenic.bed "
-    "--window-tokens 128 -o background.parquet`"
+    "-o background.parquet`"
 )
 def draw(
     reference: Reference,

@@ -50,7 +50,7 @@ app = typer.Typer()
 
 @app.command(
     epilog="Examples:\n\n"
-    "`ntvep score in.vcf.gz -r GRCh38.fa --model demo --window-tokens 128 -o out.vcf.gz`\n\n"
+    "`ntvep score in.vcf.gz -r GRCh38.fa --model demo -o out.vcf.gz`\n\n"
     "`ntvep score in.bcf -r GRCh38.fa --model InstaDeepAI/nucleotide-transformer-500m-human-ref "
     "--device cuda -o out.vcf.gz --table out.parquet`"
 )
@@ -134,7 +134,7 @@ def score(
 
 @app.command(
     epilog="Example: `ntvep scan --region chr22:20100000-20100200 -r GRCh38.fa --model demo "
-    "--window-tokens 128 -o scan.vcf.gz`"
+    "-o scan.vcf.gz`"
 )
 def scan(
     region: Annotated[

@@ -76,7 +76,7 @@ def test_workflow_equals_one_run(small):
 
 
 def test_settings_reach_the_command(small):
-    given = ["vcf=small.vcf", f"reference={REFERENCE}", "model=demo", "results=dry"]
+    given = ["vcf=small.vcf", f"reference={REFERENCE}", "model=demo-6mer", "results=dry"]
     settings = ["layer=0", "deterministic=True", "max_n_fraction=0", "batch_size=8"]
     command = snakemake(
         small, "--dry-run", "--printshellcmds", "--config", *given, *settings
@@ -104,7 +104,7 @@ def test_settings_reach_the_command(small):
     ],
 )
 def test_a_wrong_configuration_is_refused(small, setting, message):
-    given = ["vcf=small.vcf", f"reference={REFERENCE}", "model=demo", "results=wrong", setting]
+    given = ["vcf=small.vcf", f"reference={REFERENCE}", "model=demo-6mer", "results=wrong", setting]
     given.append("background={}")
     done = snakemake(small, "--dry-run", "--config", *given, check=False)
     assert done.returncode != 0
@@ -129,7 +129,7 @@ def test_the_demos_configuration_is_whole(tmp_path):
 @pytest.mark.slow
 def test_a_background_gives_percentiles(small):
     config = {
-        "vcf": "small.vcf", "reference": str(REFERENCE), "model": "demo", "results": "compared",
+        "vcf": "small.vcf", "reference": str(REFERENCE), "model": "demo-6mer", "results": "compared",
         "window_tokens": 16, "max_allele_bases": 20, "views": 1, "scores": "llr", "device": "cpu",
         "background": {"per_context": 20, "seed": 3, "region": ["chr22:20050001-20150000"]},
     }  # fmt: skip
