@@ -155,6 +155,20 @@ def test_free_disk(run, monkeypatch, free, state):
     assert status == (state == "FAIL")
 
 
+def test_a_folder_that_cannot_be_written(run, monkeypatch):
+    """/proc has room, and refuses even root."""
+    monkeypatch.chdir("/proc")
+    monkeypatch.setenv("NTVEP_HOME", "/proc/ntvep")
+    status, checks = run("--device", "cpu")
+    assert status == 1
+    here, models = checks["disk"]
+    assert here[0] == "FAIL"
+    assert here[1].startswith("cannot write to /proc (")
+    # Others may have put the models there.
+    assert models[0] == "warn"
+    assert "NTVEP_HOME" in models[2]
+
+
 def test_a_model_too_large_for_the_memory(run, monkeypatch):
     monkeypatch.setattr(doctor, "_memory_bytes", lambda: 10_000_000)
     status, checks = run("-m", "demo", "--device", "cpu")

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -197,7 +198,20 @@ def _memory_bytes() -> int:
 def _disk() -> Iterator[Check]:
     cache = cache_dir()
     kept = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
-    for what, folder in (("here, for results", Path.cwd()), (f"for models, in {cache}", kept)):
+    folders: Sequence[tuple[str, Path, State]] = (
+        ("here, for results", Path.cwd(), "FAIL"),
+        # Models that are there can be read by everybody; only ntvep model fetch writes.
+        (f"for models, in {cache}", kept, "warn"),
+    )
+    for what, folder, unwritable in folders:
+        try:
+            # As root, permissions say yes where the file system says no.
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            found = f"cannot write to {folder} ({error.strerror}), {what}"
+            yield Check("disk", unwritable, found, "go elsewhere (models: set NTVEP_HOME)")
+            continue
         free = shutil.disk_usage(folder).free
         state: State = "ok" if free > _ROOM_BYTES else "warn" if free > _NO_ROOM_BYTES else "FAIL"
         then = "" if state == "ok" else "free space, or go elsewhere (models: set NTVEP_HOME)"
