@@ -98,7 +98,7 @@ def annotate(
         columns: score columns to write; one that is null for all ALTs of a record is left out of
             that record. Values have 6 significant digits.
         own: names of the keys, and which of them are replaced.
-        differing: what the reference has, by number of the record, where ``NTVEP_REF`` is asked for.
+        differing: what the reference has, by number of the record, for ``NTVEP_REF``.
 
     Raises:
         ValueError: ``scores`` are of other records. This is a fault of ours, not of the input.
