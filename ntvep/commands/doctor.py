@@ -85,7 +85,7 @@ def examine(files: Files, device: str = "auto") -> list[Check]:
         except (NtvepError, OSError) as error:
             found.append(Check(name, "FAIL", str(error)))
         except ImportError as error:
-            again = "pip install -c constraints.txt ."
+            again = "pip install -c constraints.txt '.[workflow,report]'"
             found.append(Check(name, "FAIL", f"cannot be looked at: {error}", again))
     return found
 
@@ -152,7 +152,9 @@ def _packages() -> Iterator[Check]:
         # A CUDA build of the same version is 2.13.0+cu130.
         elif pin and found.partition("+")[0] != pin:
             text = f"{requirement.name} {found}; tested with {pin}"
-            yield Check("packages", "warn", text, "pip install -c constraints.txt .")
+            yield Check(
+                "packages", "warn", text, "pip install -c constraints.txt '.[workflow,report]'"
+            )
             problem = True
     if not problem:
         tested = ", as in constraints.txt" if pins else ""
