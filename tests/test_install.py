@@ -1,6 +1,7 @@
 """An installation as users make it: found from any folder, by mypy too, and without extras."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,11 +16,7 @@ from tests.conftest import ROOT
 
 WITHOUT = """
 import sys
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {names!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Missing())
+sys.modules |= dict.fromkeys({names!r})
 from ntvep.cli import main
 main()
 """
@@ -64,17 +61,15 @@ def test_a_folder_of_the_same_name_hides_nothing(editable, tmp_path):
 
 @pytest.mark.slow
 def test_mypy_finds_an_editable_install(editable, tmp_path):
-    (tmp_path / "user.py").write_text(
-        "import ntvep\nreveal_type(ntvep.__version__)\nntvep.nothing\n"
-    )
+    code = "import ntvep\nreveal_type(ntvep.NtvepError.exit_status)\n"
+    (tmp_path / "user.py").write_text(code)
     words = ["-m", "mypy", "--python-executable", editable, "--follow-imports=silent", "user.py"]
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MYPYPATH")}
     done = subprocess.run(
         [sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
-    assert 'Revealed type is "builtins.str"' in done.stdout, done.stdout
-    assert 'Module has no attribute "nothing"' in done.stdout
-    assert "import-not-found" not in done.stdout
+    # What is not found would be Any.
+    assert re.search(r'Revealed type is "(builtins\.)?int"', done.stdout), done.stdout
 
 
 @pytest.mark.parametrize(
@@ -83,7 +78,7 @@ def test_mypy_finds_an_editable_install(editable, tmp_path):
         (("evaluate", "a.parquet", "-l", "b.parquet", "-o", "r"), "altair"),
         (("evaluate", "a.parquet", "-l", "b.parquet", "-o", "r"), "jinja2"),
         (("compare", "x.vcf", "--positive", "A=1", "--negative", "A=2"), "sklearn"),
-        (("picture", "x.parquet", "-o", "x.svg"), "vl_convert"),
+        (("evaluate", "a.parquet", "-l", "b.parquet", "-o", "r"), "vl_convert"),
     ],
 )
 def test_a_missing_extra_names_itself(tmp_path, words, missing):

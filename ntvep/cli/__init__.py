@@ -116,11 +116,12 @@ def main() -> NoReturn:
         _say(f"ntvep: error: {refused}")
         sys.exit(refused.exit_status)
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        missing = (error.name or "").partition(".")[0]
+        extra = _EXTRAS.get(missing)
         if extra is None:
             raise
         _say(
-            f"ntvep: error: {error.name} is not installed, which this command needs; type: pip "
+            f"ntvep: error: {missing} is not installed, which this command needs; type: pip "
             f"install 'ntvep[{extra}]'"
         )
         sys.exit(1)

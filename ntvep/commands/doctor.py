@@ -29,6 +29,7 @@ State = Literal["ok", "warn", "FAIL"]
 
 # With the sources, not with an installed package.
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
+_AGAIN = "pip install -c constraints.txt '.[workflow,report]'"
 # An annotated VCF of a genome and its table are a few GB; below the second nothing useful fits.
 _ROOM_BYTES, _NO_ROOM_BYTES = 5e9, 1e8
 # Weights on their way into memory exist about twice.
@@ -85,8 +86,7 @@ def examine(files: Files, device: str = "auto") -> list[Check]:
         except (NtvepError, OSError) as error:
             found.append(Check(name, "FAIL", str(error)))
         except ImportError as error:
-            again = "pip install -c constraints.txt '.[workflow,report]'"
-            found.append(Check(name, "FAIL", f"cannot be looked at: {error}", again))
+            found.append(Check(name, "FAIL", f"cannot be looked at: {error}", _AGAIN))
     return found
 
 
@@ -152,9 +152,7 @@ def _packages() -> Iterator[Check]:
         # A CUDA build of the same version is 2.13.0+cu130.
         elif pin and found.partition("+")[0] != pin:
             text = f"{requirement.name} {found}; tested with {pin}"
-            yield Check(
-                "packages", "warn", text, "pip install -c constraints.txt '.[workflow,report]'"
-            )
+            yield Check("packages", "warn", text, _AGAIN)
             problem = True
     if not problem:
         tested = ", as in constraints.txt" if pins else ""
