@@ -54,7 +54,8 @@ def test_completion():
 
 def test_help_imports_nothing_heavy():
     """A tenth of a second, not five: no numbers, no tables, no model."""
-    code = f"import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n{SCRIPT}"
+    said = "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
+    code = f"{said}\n{SCRIPT}"
     done = subprocess.run(
         [sys.executable, "-c", code, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )

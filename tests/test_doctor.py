@@ -43,7 +43,8 @@ def test_the_demo_is_ready(run, monkeypatch, capsys):
     status, checks = run(DEMO, "-r", REFERENCE, "-m", "demo-6mer", "--device", "cpu")
     assert status == 0
     assert checks["model"] == [
-        ("ok", "ntvep-demo-6mer: Nucleotide Transformer, 1,731,979 parameters, windows of 3,072 bases; "
+        ("ok", "ntvep-demo-6mer: Nucleotide Transformer, 1,731,979 parameters, "
+         "windows of 3,072 bases; "
          "licence: apache-2.0", "")]  # fmt: skip
     assert checks["reference"][0][1].endswith("1 contigs, 202,666 bases")
     assert checks["vcf"] == [("ok", f"{DEMO}: 1,974 records, of the reference's assembly", "")]
@@ -153,6 +154,20 @@ def test_free_disk(run, monkeypatch, free, state):
     status, checks = run("--device", "cpu")
     assert [check[0] for check in checks["disk"]] == [state, state]
     assert status == (state == "FAIL")
+
+
+def test_a_folder_that_cannot_be_written(run, monkeypatch):
+    """/proc has room, and refuses even root."""
+    monkeypatch.chdir("/proc")
+    monkeypatch.setenv("NTVEP_HOME", "/proc/ntvep")
+    status, checks = run("--device", "cpu")
+    assert status == 1
+    here, models = checks["disk"]
+    assert here[0] == "FAIL"
+    assert here[1].startswith("cannot write to /proc (")
+    # Others may have put the models there.
+    assert models[0] == "warn"
+    assert "NTVEP_HOME" in models[2]
 
 
 def test_a_model_too_large_for_the_memory(run, monkeypatch):

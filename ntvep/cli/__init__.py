@@ -39,6 +39,11 @@ _TORCH_OUT_OF_MEMORY = "can't allocate memory"
 # Bytes of a name that are not UTF-8 are lone surrogates in Python.
 _NOT_UTF8 = re.compile(r"[^\n/]*[\ud800-\udfff][^\n/]*")
 
+# What an installation without extras lacks (pyproject.toml).
+_EXTRAS = dict.fromkeys(("altair", "jinja2", "sklearn", "vl_convert"), "report") | {
+    "snakemake": "workflow",
+    "yaml": "workflow",
+}
 _HELP = ["-h", "--help"]
 
 app = typer.Typer(
@@ -110,6 +115,16 @@ def main() -> NoReturn:
         )
         _say(f"ntvep: error: {refused}")
         sys.exit(refused.exit_status)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        extra = _EXTRAS.get(missing)
+        if extra is None:
+            raise
+        _say(
+            f"ntvep: error: {missing} is not installed, which this command needs; type: pip "
+            f"install 'ntvep[{extra}]'"
+        )
+        sys.exit(1)
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, MemoryError) or _TORCH_OUT_OF_MEMORY in str(error)):
             raise

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -28,6 +29,7 @@ State = Literal["ok", "warn", "FAIL"]
 
 # With the sources, not with an installed package.
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
+_AGAIN = "pip install -c constraints.txt '.[workflow,report]'"
 # An annotated VCF of a genome and its table are a few GB; below the second nothing useful fits.
 _ROOM_BYTES, _NO_ROOM_BYTES = 5e9, 1e8
 # Weights on their way into memory exist about twice.
@@ -84,8 +86,7 @@ def examine(files: Files, device: str = "auto") -> list[Check]:
         except (NtvepError, OSError) as error:
             found.append(Check(name, "FAIL", str(error)))
         except ImportError as error:
-            again = "pip install -c constraints.txt ."
-            found.append(Check(name, "FAIL", f"cannot be looked at: {error}", again))
+            found.append(Check(name, "FAIL", f"cannot be looked at: {error}", _AGAIN))
     return found
 
 
@@ -151,7 +152,7 @@ def _packages() -> Iterator[Check]:
         # A CUDA build of the same version is 2.13.0+cu130.
         elif pin and found.partition("+")[0] != pin:
             text = f"{requirement.name} {found}; tested with {pin}"
-            yield Check("packages", "warn", text, "pip install -c constraints.txt .")
+            yield Check("packages", "warn", text, _AGAIN)
             problem = True
     if not problem:
         tested = ", as in constraints.txt" if pins else ""
@@ -197,7 +198,20 @@ def _memory_bytes() -> int:
 def _disk() -> Iterator[Check]:
     cache = cache_dir()
     kept = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
-    for what, folder in (("here, for results", Path.cwd()), (f"for models, in {cache}", kept)):
+    folders: Sequence[tuple[str, Path, State]] = (
+        ("here, for results", Path.cwd(), "FAIL"),
+        # Models that are there can be read by everybody; only ntvep model fetch writes.
+        (f"for models, in {cache}", kept, "warn"),
+    )
+    for what, folder, unwritable in folders:
+        try:
+            # As root, permissions say yes where the file system says no.
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            found = f"cannot write to {folder} ({error.strerror}), {what}"
+            yield Check("disk", unwritable, found, "go elsewhere (models: set NTVEP_HOME)")
+            continue
         free = shutil.disk_usage(folder).free
         state: State = "ok" if free > _ROOM_BYTES else "warn" if free > _NO_ROOM_BYTES else "FAIL"
         then = "" if state == "ok" else "free space, or go elsewhere (models: set NTVEP_HOME)"

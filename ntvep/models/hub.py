@@ -41,8 +41,8 @@ def locate(model: str) -> Source:
 
     Args:
         model: ``demo``, ``demo-6mer``, a folder, or a hub id (``org/name``,
-            ``org/name@revision``) that :func:`ntvep.models.fetch.fetch` has put in place or that lies in Hugging Face's own
-            cache.
+            ``org/name@revision``) that :func:`ntvep.models.fetch.fetch` has put in place or
+            that lies in Hugging Face's own cache.
 
     Raises:
         ModelError: there is none; says what to type.
