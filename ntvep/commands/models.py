@@ -3,7 +3,8 @@
 from ntvep.errors import ModelError
 from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.fetch import fetch
-from ntvep.models.hub import Source, licence, locate
+from ntvep.models.folder import weight_files, weights_sha256
+from ntvep.models.hub import Source, licence, locate, read_record
 from ntvep.models.recorded import Recorded, deviation, finite, recorded, revisions
 from ntvep.models.registry import FAMILIES
 
@@ -57,12 +58,15 @@ def model_check(model: str) -> str:
     """Compare our numbers for a checkpoint with numbers that are not ours.
 
     With the outputs that its authors recorded, if it is a checkpoint that has some; otherwise with
-    those of transformers' own class, if it has one.
+    those of transformers' own class, if it has one. Weights that were fetched have to be those that
+    were fetched, in any family.
 
     Raises:
-        ModelError: they differ by more than float32 explains, or are no numbers.
+        ModelError: they differ by more than float32 explains, or are no numbers; or the weights are
+            not those that were fetched.
     """
     source = locate(model)
+    _refuse_changed_weights(source)
     record = recorded(source.model_id, source.revision)
     if record is not None:
         return _check_record(source, record)
@@ -82,6 +86,17 @@ def model_check(model: str) -> str:
             f"{verdict}; expected the numbers of transformers. Do not use this checkpoint's scores"
         )
     return f"{verdict}: agrees with transformers"
+
+
+def _refuse_changed_weights(source: Source) -> None:
+    """Compare the weights with the digest that was recorded when they were fetched, if any was."""
+    fetched = read_record(source.folder).get("weights_sha256")
+    if fetched is not None and (found := weights_sha256(weight_files(source.folder))) != fetched:
+        raise ModelError(
+            f"{source.model_id}: the weights in {source.folder} have sha256 {found:.12}, but those "
+            f"that were fetched had {fetched!s:.12}; remove the folder and fetch the model again "
+            "with: ntvep model fetch ID"
+        )
 
 
 def _check_record(source: Source, record: Recorded) -> str:

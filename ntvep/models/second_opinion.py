@@ -154,8 +154,9 @@ def reference(checkpoint: Checkpoint) -> Reference | None:
     """
     folder, name = checkpoint.folder, checkpoint.family.name
     if isinstance(checkpoint.encoder, NucleotideTransformer):
-        tokenizer = load_tokenizer(folder)
-        return Reference(load_reference(folder), lambda text: _ids(tokenizer, text))
+        # In this order: a wrong release of transformers is refused before it is used.
+        model, tokenizer = load_reference(folder), load_tokenizer(folder)
+        return Reference(model, lambda text: _ids(tokenizer, text))
     if isinstance(checkpoint.encoder, Native):
         auto = "Causal" if checkpoint.encoder.objective == "causal" else "Masked"
         return Reference(_whole(folder, f"AutoModelFor{auto}LM"), _tokenizer_of_file(folder))
@@ -194,8 +195,9 @@ def _whole(folder: Path, kind: str) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without transformers' bar of progress and its advice."""
-    from transformers.utils import logging as theirs
+    from transformers.utils import logging as of_transformers
 
+    theirs: Any = of_transformers
     level, bar = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
     theirs.set_verbosity(logging.ERROR)
     theirs.disable_progress_bar()
@@ -219,7 +221,8 @@ def _tokenizer_of_file(folder: Path) -> Callable[[str], list[int]] | None:
     path = folder / "tokenizer.json"
     if not path.exists():
         return None
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path))
+    kind: Any = PreTrainedTokenizerFast
+    tokenizer = kind(tokenizer_file=str(path))
     return lambda text: _ids(tokenizer, text)
 
 
@@ -253,7 +256,10 @@ def compare(folder: Path) -> Comparison | None:
         ids = own.encode(codes).ids.tolist()
         if theirs.ids is not None:
             equal = equal and ids == theirs.ids(dna.decode(codes))
-        for masked in ((), (3,), (2, 4, 5)) if own.mask is not None else ((),):
+        differences.append(_largest_difference(checkpoint.encoder, theirs.model, ids))
+        for masked in ((3,), (2, 4, 5)):
+            if own.mask is None:
+                break
             shown = [own.mask if i in masked else id for i, id in enumerate(ids)]
             differences.append(_largest_difference(checkpoint.encoder, theirs.model, shown))
     # Not Python's max, which loses a NaN.
