@@ -132,8 +132,11 @@ def largest_move(a: pl.DataFrame, b: pl.DataFrame) -> float:
 def print_sharing(reference: FastaReference, bases: int = 1_000) -> None:
     """The table of what engines compute."""
     table = snvs(reference, range(FIRST, FIRST + bases))
-    print("\n| model | objective | views | passes | tokens per allele and strand, of a window |")
-    print("|---|---|---|---|---|")
+    heads = (
+        "model", "objective", "views", "passes", "tokens per allele and strand, of a window",
+        "without going on", "largest move of a score",
+    )  # fmt: skip
+    print(f"\n| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     with tempfile.TemporaryDirectory() as folder:
         runs = (
             ("GPN", "masked", GOLDEN / "gpn_convnet", {"views": 1}),
@@ -145,12 +148,14 @@ def print_sharing(reference: FastaReference, bases: int = 1_000) -> None:
         for name, objective, model, options in runs:
             found = computed(model, table, reference, goes_on=True, **options)
             share = found.tokens / table.height / options["views"] / found.window
-            print(f"| {name} | {objective} | {options['views']} | {found.passes} | {share:.4f} |")
+            line = f"| {name} | {objective} | {options['views']} | {found.passes} | {share:.4f} | "
             if objective == "causal":
                 whole = computed(model, table, reference, goes_on=False, **options)
                 moved = largest_move(found.scores, whole.scores)
-                print(f"no pass going on: {whole.tokens / found.tokens:.2f} times the tokens; ")
-                print(f"largest move of a score {moved:.1e}")
+                line += f"{share * whole.tokens / found.tokens:.4f} | {moved:.1e} |"
+            else:
+                line += "| |"
+            print(line, flush=True)
 
 
 def main() -> None:
