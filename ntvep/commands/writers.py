@@ -12,8 +12,9 @@ from ntvep.errors import ConfigError
 from ntvep.io import tables, vcf
 from ntvep.io.staging import STANDARD_STREAM, Staging
 from ntvep.io.vcf_write import annotate, output_header, vcf_writer
+from ntvep.objectives import SCORE_NAMES, defined_scores
 from ntvep.provenance import Provenance
-from ntvep.schema import ALLELES
+from ntvep.schema import ALLELES, Column
 
 _VCF_SUFFIXES = (".vcf", ".vcf.gz", ".bcf")
 
@@ -60,6 +61,13 @@ def targets(output: Path, table: Path | None) -> Targets:
     return Targets(output, table, summary)
 
 
+def _has_definition(column: Column, provenance: Provenance) -> bool:
+    """Whether a column means anything for the model: a score that was asked for may not."""
+    model = provenance.model
+    undefined = set(SCORE_NAMES) - set(defined_scores(model.objective, model.kind))
+    return column.name.removesuffix("_sd") not in undefined
+
+
 @contextmanager
 def writers(
     where: Targets,
@@ -80,7 +88,7 @@ def writers(
         summary: of the run, complete when the context ends.
     """
     columns = provenance.columns
-    annotated = columns[len(ALLELES) :]
+    annotated = [c for c in columns[len(ALLELES) :] if _has_definition(c, provenance)]
     with ExitStack() as stack:
         write_lines, write_table = None, None
         if where.vcf is not None:
