@@ -252,9 +252,9 @@ class Provenance:
             else f"{model.field or settings.window_bases}-base"
         )
         views = "1 strand" if model.strands_agree else f"{settings.views} views"
-        return (
-            f"layer {_layer_name(settings.layer)}, pool {settings.pool}, {views}, {window} windows"
-        )
+        # Of a rate model nothing is averaged.
+        pool = "" if model.objective == "rates" else f"pool {settings.pool}, "
+        return f"layer {_layer_name(settings.layer)}, {pool}{views}, {window} windows"
 
     def vcf_lines(self, tag: str = "") -> list[str]:
         """Two header lines of an annotated VCF; ``tag`` is that of ``--tag``."""

@@ -88,6 +88,8 @@ _POOLED = {
     "l2": ("L2", "Euclidean distance of the pooled embeddings e_ref, e_alt"),
     "dot": ("DOT", "dot product of the pooled embeddings e_ref, e_alt (not a distance)"),
 }
+# Of rate models: nothing is averaged.
+_AT_BASE = "embeddings at the first changed base"
 
 
 def _score(name: str, key: str, unit: str, meaning: str) -> Column:
@@ -193,6 +195,10 @@ _MEANING: Mapping[tuple[str, str], str] = {
     "given those before it; high = the model knows little here",
     ("rates", "llr"): "SNV: log rate of ALT - log rate of REF at the changed base, unmasked; "
     "negative = ALT less likely than REF",
+    **{
+        ("rates", name): meaning.replace("pooled embeddings", _AT_BASE)
+        for name, (_, meaning) in _POOLED.items()
+    },
     ("overlapping", "llr"): "masked log-likelihood ratio: log P(ALT tokens) - log P(REF tokens), "
     "each with every token that holds a changed base masked, divided by the tokens that hold a "
     "base; negative = ALT less likely than REF",

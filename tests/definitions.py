@@ -142,6 +142,8 @@ class Definitions:
                 shift = max(0, begin) - start
             else:
                 alt_seq = mutant[start:stop]
+                if self.model.step != self.model.stride and len(alt_seq) % self.model.step:
+                    return None
             if p - start - shift + max(1, len(a)) > len(alt_seq):
                 return None
             share = ref_seq.count("N") / len(ref_seq)

@@ -99,7 +99,7 @@ def family(name, objective, kind, network=Toy):
         )  # fmt: skip
 
     return Family(
-        name, f"Toy {name}", (), "none", "none",
+        name, f"Toy {name}", (), objective, kind, "48", "none", "none",
         recognises=lambda config: config.get("model_type") == name,
         describe=describe,
         build=lambda config, shapes: network(objective, vocab),

@@ -17,6 +17,14 @@ app = typer.Typer(
 )
 
 
+@app.command("list", epilog="Example: `ntvep model list`")
+def model_list() -> None:
+    """Show the families that ntvep scores: objective, tokens, window, licence and hub ids."""
+    from ntvep.commands import models
+
+    print("\n".join(models.model_list()))
+
+
 @app.command("info", epilog="Example: `ntvep model info demo`")
 def model_info(
     model: Annotated[str, typer.Argument(help="Folder, fetched hub id, or `demo`.")],
@@ -41,7 +49,11 @@ def model_info(
 def model_check(
     model: Annotated[str, typer.Argument(help="Folder, fetched hub id, or `demo`.")],
 ) -> None:
-    """Compare our numbers for a model with those of transformers' own implementation."""
+    """Compare our numbers for a model with its authors' or transformers' own.
+
+    Its authors' where outputs of the published weights are recorded, otherwise those of
+    transformers' own class. Says so where there is neither.
+    """
     from ntvep.commands import models
 
     print(models.model_check(model))

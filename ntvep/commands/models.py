@@ -1,4 +1,4 @@
-"""model name -> what it is: ``ntvep model info``, ``check`` and ``fetch``."""
+"""model name -> what it is: ``ntvep model list``, ``info``, ``check`` and ``fetch``."""
 
 import time
 from collections.abc import Sequence
@@ -14,8 +14,11 @@ from ntvep.dna import Dna
 from ntvep.errors import ModelError
 from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.fetch import fetch
-from ntvep.models.hub import licence, locate
+from ntvep.models.folder import weight_files, weights_sha256
+from ntvep.models.hub import Source, licence, locate, read_record
 from ntvep.models.loaded import load_model
+from ntvep.models.recorded import Recorded, deviation, finite, recorded, revisions
+from ntvep.models.registry import FAMILIES
 from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.schema import ALLELES, Status
 from ntvep.windows import Span
@@ -24,6 +27,24 @@ from ntvep.windows import Span
 _SECONDS = 10.0
 # ... and no more variants than these.
 _MOST_MEASURED = 1_024
+
+
+def model_list() -> list[str]:
+    """The families that ntvep scores, as lines of a table, each followed by its hub ids."""
+    heads = ("family", "objective", "tokens", "default window, bases", "licence")
+    rows = [
+        (family.title, family.objective, family.tokens, family.window, family.licence)
+        for family in FAMILIES
+    ]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+
+    def line(cells: tuple[str, ...]) -> str:
+        return "  ".join(cell.ljust(n) for cell, n in zip(cells, widths, strict=True)).rstrip()
+
+    lines = [line(heads)]
+    for family, row in zip(FAMILIES, rows, strict=True):
+        lines += [line(row), *(f"    {model}" for model in family.models)]
+    return lines
 
 
 def model_info(model: str) -> dict[str, str]:
@@ -109,25 +130,87 @@ def model_pace(model: str, device: str = "auto", precision: str = "auto") -> dic
 
 
 def model_check(model: str) -> str:
-    """Compare our numbers for a checkpoint with those of transformers' own implementation.
+    """Compare our numbers for a checkpoint with numbers that are not ours.
+
+    With the outputs that its authors recorded, if it is a checkpoint that has some; otherwise with
+    those of transformers' own class, if it has one. Weights that were fetched have to be those that
+    were fetched, in any family.
 
     Raises:
-        ModelError: they differ by more than float32 explains.
+        ModelError: they differ by more than float32 explains, or are no numbers; or the weights are
+            not those that were fetched.
     """
-    # Here and not above: transformers takes seconds to import, and only this command needs it.
+    source = locate(model)
+    _refuse_changed_weights(source)
+    record = recorded(source.model_id, source.revision)
+    if record is not None:
+        return _check_record(source, record)
+    # Here and not above: transformers takes seconds to import.
     from ntvep.models.second_opinion import compare
 
-    source = locate(model)
     found = compare(source.folder)
+    if found is None:
+        return _check_alone(source)
+    ids = {True: "equal", False: "differ", None: "not compared: transformers has no tokenizer"}
     verdict = (
         f"{source.model_id}: largest difference of a logit {found.logits:.1e}, token ids "
-        f"{'equal' if found.ids_equal else 'differ'}"
+        f"{ids[found.ids_equal]}"
     )
     if not found.agrees:
         raise ModelError(
             f"{verdict}; expected the numbers of transformers. Do not use this checkpoint's scores"
         )
     return f"{verdict}: agrees with transformers"
+
+
+def _refuse_changed_weights(source: Source) -> None:
+    """Compare the weights with the digest that was recorded when they were fetched, if any was."""
+    fetched = read_record(source.folder).get("weights_sha256")
+    if fetched is not None and (found := weights_sha256(weight_files(source.folder))) != fetched:
+        raise ModelError(
+            f"{source.model_id}: the weights in {source.folder} have sha256 {found:.12}, but those "
+            f"that were fetched had {fetched!s:.12}; remove the folder and fetch the model again "
+            "with: ntvep model fetch ID"
+        )
+
+
+def _check_record(source: Source, record: Recorded) -> str:
+    """The verdict on a checkpoint whose authors recorded outputs of these weights."""
+    checkpoint = read_checkpoint(source.folder)
+    off = deviation(record, checkpoint.description, checkpoint.encoder)
+    verdict = (
+        f"{source.model_id} at {record.revision[:8]}: largest difference from the outputs that its "
+        f"authors recorded {off:.2g} of their tolerance"
+    )
+    # Not "off > 1", which a NaN is not.
+    if not off <= 1:
+        raise ModelError(
+            f"{verdict}; expected at most 1. These are not the published weights: fetch the model "
+            f"again with: ntvep model fetch {record.model} --revision {record.revision}"
+        )
+    return f"{verdict}: agrees with the published model"
+
+
+def _check_alone(source: Source) -> str:
+    """What can be said of a checkpoint that nothing is there to compare with."""
+    checkpoint = read_checkpoint(source.folder)
+    if not finite(checkpoint.description, checkpoint.encoder):
+        raise ModelError(
+            f"{source.model_id}: its logits of a random sequence are not all finite; do not use "
+            "this checkpoint's scores. Fetch it again with: ntvep model fetch ID"
+        )
+    title, other = checkpoint.family.title, revisions(source.model_id)
+    recordings = (
+        f"its authors' outputs are recorded for revision {other[0]} alone"
+        if other
+        else ("no outputs of these weights are recorded here")
+    )
+    return (
+        f"{source.model_id}: all its tensors are used and its logits are finite, but there is no "
+        f"second opinion on it here: transformers has no class of its own for {title}, and "
+        f"{recordings}. ntvep's network of this family is tested against the authors' code with "
+        "small random weights"
+    )
 
 
 def model_fetch(model: str, revision: str | None) -> str:

@@ -15,8 +15,17 @@ from ntvep.io.staging import STANDARD_STREAM, Staging
 from ntvep.io.text_tables import SUFFIXES, text_writer
 from ntvep.io.vcf_header import ours
 from ntvep.io.vcf_write import annotate, output_header, vcf_writer
+from ntvep.objectives import SCORE_NAMES, defined_scores
 from ntvep.provenance import Provenance
-from ntvep.schema import ALLELES, FRAMESHIFTED, LENGTH_CHANGE, SCORE_COLUMNS, STATUS_VCF, TOKENS
+from ntvep.schema import (
+    ALLELES,
+    FRAMESHIFTED,
+    LENGTH_CHANGE,
+    SCORE_COLUMNS,
+    STATUS_VCF,
+    TOKENS,
+    Column,
+)
 
 _VCF_SUFFIXES = (".vcf", ".vcf.gz", ".bcf")
 
@@ -105,6 +114,13 @@ def targets(output: Path, table: Path | None) -> Targets:
     return Targets(output, table, summary)
 
 
+def _has_definition(column: Column, provenance: Provenance) -> bool:
+    """Whether a column means anything for the model: a score that was asked for may not."""
+    model = provenance.model
+    undefined = set(SCORE_NAMES) - set(defined_scores(model.objective, model.kind))
+    return column.name.removesuffix("_sd") not in undefined
+
+
 @contextmanager
 def writers(
     where: Targets,
@@ -129,7 +145,7 @@ def writers(
         naming: of the keys in a VCF.
     """
     columns = provenance.columns
-    annotated = columns[len(ALLELES) :]
+    annotated = [c for c in columns[len(ALLELES) :] if _has_definition(c, provenance)]
     own = ours(inspection.header, naming.tag)
     with ExitStack() as stack:
         write_lines, write_tables = None, []

@@ -423,6 +423,9 @@ CADUCEUS = Family(
         ),
         *(f"kuleshov-group/PlantCaduceus_l{layers}" for layers in (20, 24, 28, 32)),
     ),
+    objective="masked",
+    tokens="bases",
+    window="8,192 (131k), 1,024 (1k), 512 (Plant)",
     licence="Apache-2.0 (the models of 1 kb name none)",
     authors=(
         "Caduceus: none without training. TraitGym's masked log-odds of the 131 kb PS model, mean "

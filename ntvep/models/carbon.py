@@ -98,6 +98,9 @@ CARBON = Family(
         "HuggingFaceBio/Carbon-3B",
         "HuggingFaceBio/Carbon-8B",
     ),
+    objective="causal",
+    tokens="6-mers",
+    window="8,190",
     licence="Apache-2.0",
     authors=(
         "theirs is llr / (number of 6-mers), forward strand, in bfloat16; for ClinVar it is "

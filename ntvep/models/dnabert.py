@@ -70,6 +70,9 @@ DNABERT = Family(
     name="dnabert",
     title="DNABERT (3- to 6-mers)",
     models=tuple(f"zhihan1996/DNA_bert_{k}" for k in (3, 4, 5, 6)),
+    objective="masked",
+    tokens="overlapping k-mers",
+    window="509 + k",
     licence="unverified (code: Apache-2.0)",
     authors=(
         "no zero-shot score: they compare predictions of a fine-tuned classifier. llr of an SNV is "

@@ -158,6 +158,9 @@ DNABERT2 = Family(
     name="dnabert2",
     title=TITLE,
     models=("zhihan1996/DNABERT-2-117M", "magicslabnu/DNABERT-2"),
+    objective="masked",
+    tokens="byte pairs",
+    window="700",
     licence="Apache-2.0",
     authors=(
         "no zero-shot score. DART-Eval's likelihood masks every token in turn, which is neither "

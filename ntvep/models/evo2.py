@@ -487,6 +487,9 @@ EVO2 = Family(
         "arcinstitute/evo2_7b",
         "evo-design/evo-2-7b-8k-microviridae",
     ),
+    objective="causal",
+    tokens="bases",
+    window="8,192",
     licence="Apache-2.0",
     authors=(
         "mean log p of the predicted bases, ALT - REF, 8,192 bases: llr / 8,191 on each strand "

@@ -140,6 +140,8 @@ class Family:
         name: in provenance and fingerprints.
         title: for people.
         models: hub ids of published checkpoints.
+        objective, tokens, window: for people, what its published checkpoints say of themselves; the
+            window in bases. What holds for a checkpoint is in its description.
         licence: of their weights, as far as it is known.
         authors: how the authors' own score follows from ours.
         recognises: whether a config.json is of this family.
@@ -152,6 +154,9 @@ class Family:
     name: str
     title: str
     models: tuple[str, ...]
+    objective: str
+    tokens: str
+    window: str
     licence: str
     authors: str
     recognises: Callable[[Config], bool]

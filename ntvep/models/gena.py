@@ -73,6 +73,9 @@ GENA = Family(
             "base-athaliana",
         )
     ),
+    objective="masked",
+    tokens="byte pairs",
+    window="3,000",
     licence="unverified (code and tokenizers: MIT)",
     authors=(
         "no zero-shot score: they fine-tune. DART-Eval's likelihood masks every token in turn, "

@@ -100,6 +100,9 @@ GENERATOR = Family(
         "GenerTeam/GENERator-v2-prokaryote-1.2b-base",
         "GenerTeam/GENERator-v2-prokaryote-3b-base",
     ),
+    objective="causal",
+    tokens="6-mers",
+    window="8,190",
     licence="MIT",
     authors=(
         "theirs is -llr_marginal of the forward strand where the variant is the first base of its "

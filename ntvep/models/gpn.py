@@ -391,6 +391,9 @@ GPN = Family(
     name="gpn",
     title="GPN of one sequence (ConvNet, ByteNet)",
     models=("songlab/gpn-brassicales", "songlab/gpn-animal-promoter"),
+    objective="masked",
+    tokens="bases",
+    window="512",
     licence="MIT",
     authors=(
         "logit of ALT minus logit of REF at the masked base, window 512, mean of both strands: "

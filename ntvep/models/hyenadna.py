@@ -257,6 +257,9 @@ HYENADNA = Family(
             "large-1m-seqlen",
         )
     ),
+    objective="causal",
+    tokens="bases",
+    window="8,192 (tiny-1k: 1,024)",
     licence="BSD-3-Clause (code: Apache-2.0)",
     authors=(
         "none: the authors publish no score of variants. TraitGym sums log p over the window and "

@@ -51,6 +51,9 @@ MARIN_DNA = Family(
     name="marin-dna",
     title="MarinDNA",
     models=("marin-dna/marin-dna-exp135-m5.1", "marin-dna/exp166-p1B-step-16398"),
+    objective="causal",
+    tokens="bases",
+    window="255",
     licence="Apache-2.0",
     authors=(
         "with --softmax acgt llr is their LLR, a sum from the variant on, mean of both strands; "

@@ -296,6 +296,9 @@ NTV3 = Family(
     name="ntv3",
     title=_TITLE,
     models=tuple(f"InstaDeepAI/NTv3_{size}_pre" for size in ("8M", "100M", "650M")),
+    objective="masked",
+    tokens="bases",
+    window="8,192",
     licence='"other" on the hub, terms unverified (code: CC BY-NC-SA 4.0)',
     authors=(
         "none: no scorer was published. VEP-eval's position_llr, logit of ALT minus logit of REF "

@@ -226,6 +226,9 @@ PHYLOGPN = Family(
     name="phylogpn",
     title="PhyloGPN",
     models=("songlab/PhyloGPN",),
+    objective="rates",
+    tokens="bases",
+    window="481",
     licence="cc (no variant named on the hub; ask the authors)",
     authors=(
         "log rate of ALT minus log rate of REF at the centre of 481 bases, forward strand alone: "

@@ -95,6 +95,21 @@ def recorded(model: str, revision: str | None) -> Recorded | None:
     return next((r for r in RECORDED if (r.model, r.revision) == (model, revision)), None)
 
 
+def revisions(model: str) -> tuple[str, ...]:
+    """The commits of a model on the hub of which something is recorded."""
+    return tuple(r.revision for r in RECORDED if r.model == model)
+
+
+def finite(description: Description, encoder: Encoder) -> bool:
+    """Whether an encoder on the CPU makes numbers of a random sequence of a short window."""
+    bases = max(64, description.field, description.step)
+    codes = np.random.default_rng(0).integers(0, 4, bases // description.step * description.step)
+    ids = description.tokenizer.encode(codes.astype(np.uint8)).ids.astype(np.int64)
+    with torch.inference_mode():
+        last = encoder.hidden(torch.from_numpy(ids)[None])[1][0]
+        return bool(torch.isfinite(encoder.logits(last)).all())
+
+
 def outputs(
     wanted: Recorded, description: Description, encoder: Encoder
 ) -> Float[np.ndarray, "base 4"]:

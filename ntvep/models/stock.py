@@ -79,6 +79,9 @@ STOCK = Family(
     title="stock transformers",
     # None of them has been run here: these are in the layouts that are tested.
     models=("zhangtaolab/plant-dnamamba-singlebase", "RaphaelMourad/Mistral-DNA-v1-17M-hg38"),
+    objective="masked or causal",
+    tokens="bases, k-mers or byte pairs",
+    window="the longest trained, at most 8,192",
     licence="unverified: see the model's page",
     authors=(
         "not known to ntvep, which has not validated this model; many print a mean over tokens "
