@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -22,22 +22,18 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    DynamicCache,
-    PretrainedConfig,
-    PreTrainedModel,
-)
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-from transformers.pytorch_utils import Conv1D
-from transformers.utils import logging as transformers_logging
 
 from ntvep.errors import ModelError
 from ntvep.models.family import Config, Shapes, TensorMap
 from ntvep.models.probes import probe
 from ntvep.objectives import Objective
+
+# transformers takes seconds to import, and most families do without it: each function here imports
+# what it calls.
+if TYPE_CHECKING:
+    from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
+else:
+    DynamicCache = PretrainedConfig = PreTrainedModel = Any
 
 # Masked models: what stands between the last hidden states and the logits, in this order.
 _HEADS: Mapping[str, tuple[str, ...]] = {
@@ -118,6 +114,8 @@ class States:
 
 def is_native(config: Config) -> bool:
     """Whether transformers has a language model of this model_type that ntvep can run."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
     kind = config.get("model_type")
     return kind in _HEADS or kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -133,6 +131,8 @@ def native_config(config: Config) -> PretrainedConfig:
     Raises:
         ModelError: it describes no model that can be, or none that is read here.
     """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
     try:
         for key, most in _MOST.items():
             value = config.get(key)
@@ -301,6 +301,8 @@ class Native(nn.Module):
         """
         if precision is torch.float32:
             return self
+        from transformers.pytorch_utils import Conv1D
+
         for name, module in self.blocks.named_modules():
             if isinstance(module, nn.Linear | Conv1D) and not name.endswith("dt_proj"):
                 module.to(precision)
@@ -321,6 +323,8 @@ class Native(nn.Module):
         self, ids: Int[Tensor, "pass token"], layer: int | None = None
     ) -> tuple[Float[Tensor, "pass token dim"], Float[Tensor, "pass token dim"], States]:
         """``prefix`` of :class:`ntvep.models.family.GoesOn`."""
+        from transformers import DynamicCache
+
         # Without the model's config: a window that slides over keys could not be cut back.
         cache = DynamicCache()
         chosen, last = self.run(ids, layer, cache)
@@ -336,6 +340,8 @@ class Native(nn.Module):
         layer: int | None = None,
     ) -> tuple[Float[Tensor, "go rest dim"], Float[Tensor, "go rest dim"]]:
         """``go_on`` of :class:`ntvep.models.family.GoesOn`."""
+        from transformers import DynamicCache
+
         cache = DynamicCache()
         for number, (keys, values) in enumerate(state.layers):
             # Selecting copies what is needed alone; cropping (whose sign differs between releases)
@@ -402,6 +408,8 @@ def _refuse_foreign(config: Config, shapes: Shapes) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without transformers' advice on config.json, which users cannot follow: it is published."""
+    from transformers.utils import logging as transformers_logging
+
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(logging.ERROR)
     try:
@@ -434,6 +442,8 @@ class _Empty(TorchFunctionMode):
 
 
 def _auto(objective: Objective) -> Any:
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
     return AutoModelForCausalLM if objective == "causal" else AutoModelForMaskedLM
 
 
