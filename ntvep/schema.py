@@ -1,4 +1,4 @@
-"""ALLELES and SCORES: every column once, with dtype, unit and meaning; checked at each boundary."""
+"""ALLELES, SCORES, LABELS, keys of caches: columns with dtype, unit, meaning; and each status."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

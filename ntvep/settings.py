@@ -1,4 +1,4 @@
-"""options -> frozen settings, validated once: what the numbers depend on, and nothing else."""
+"""options -> frozen settings, validated: what a score is made by, and which alleles get one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -72,3 +72,16 @@ def test_help_takes_less_than_a_third_of_a_second():
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(times) < 0.33, times
+
+
+def test_a_nucleotide_transformer_is_loaded_without_transformers():
+    """``ntvep score`` is at its model soon: that library takes longer to import than torch."""
+    code = (
+        "import sys, ntvep.commands.typed; from ntvep.models.loaded import load_model;"
+        "load_model('demo', device='cpu'); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "torch" in done.stdout.split()
+    assert "transformers" not in done.stdout.split()

@@ -14,7 +14,6 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-import ntvep
 from ntvep.cli import (
     background,
     cache,
@@ -66,7 +65,10 @@ app.add_typer(cache.app, name="cache")
 
 def _print_version(asked: bool) -> None:
     if asked:
-        print(f"ntvep {ntvep.__version__}")
+        # Here and not above: --help does without it.
+        from importlib.metadata import version
+
+        print(f"ntvep {version('ntvep')}")
         raise typer.Exit
 
 

@@ -35,7 +35,8 @@ def read_any(path: Path, directions: Mapping[str, int]) -> tuple[pl.DataFrame, P
     if path.name.endswith(VCF_SUFFIXES):
         return _of_vcf(path)
     if path.suffix == ".parquet" and has_provenance(path):
-        return read_scores(path), provenance_of(path)
+        made = provenance_of(path)
+        return read_scores(path), made
     return _of_table(path, directions), None
 
 

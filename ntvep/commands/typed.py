@@ -13,7 +13,7 @@ from ntvep.commands.given import ONE_VARIANT, alleles_given, by_records
 from ntvep.commands.inputs import judge_alleles
 from ntvep.commands.mismatches import Mismatches
 from ntvep.commands.options import Options
-from ntvep.commands.ready import ready, score_chunks
+from ntvep.commands.ready import Ready, ready, score_chunks
 from ntvep.commands.score import Input, Output, write_scores
 from ntvep.commands.writers import Naming, targets
 from ntvep.errors import ConfigError
@@ -80,16 +80,7 @@ def score_typed(
     contigs = Counter(alleles.unique("record", maintain_order=True)["chrom"].to_list())
     judge_alleles("variants", contigs, len(variants), [alleles], genome, options.ref_mismatch_limit)
     if output is None:
-        made = ready(genome, model, options)
-        parts: list[pl.DataFrame] = []
-
-        def use(_: object, scored: Scored) -> None:
-            parts.append(scored.scores)
-
-        score_chunks(partial(by_records, alleles), len(variants), made, use, quiet)
-        scores = pl.concat(parts)
-        Mismatches(genome).found_in(scores)
-        return as_text(scores, made.context.columns)
+        return _on_terminal(ready(genome, model, options), alleles, quiet)
     where = targets(output, table)
     for path in where.files:
         refuse_overwriting(path, (reference,))
@@ -107,6 +98,19 @@ def score_typed(
         target = Output(where, staging, command, Naming(options.tag, options.show_ref))
         write_scores(made, given, target, started, quiet).log()
     return ""
+
+
+def _on_terminal(made: Ready, alleles: pl.DataFrame, quiet: bool) -> str:
+    parts: list[pl.DataFrame] = []
+
+    def use(_: object, scored: Scored) -> None:
+        parts.append(scored.scores)
+
+    records = alleles["record"].n_unique()
+    score_chunks(partial(by_records, alleles), records, made, use, quiet)
+    scores = pl.concat(parts)
+    Mismatches(made.genome).found_in(scores)
+    return as_text(scores, made.context.columns)
 
 
 def as_text(scores: pl.DataFrame, columns: Sequence[Column]) -> str:

@@ -1,4 +1,4 @@
-"""model name -> checkpoint folder on this machine: never asks a network (``fetch`` does)."""
+"""model name -> checkpoint folder and licence on this machine: no network (``fetch`` has one)."""
 
 import json
 import re
