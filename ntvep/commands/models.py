@@ -7,6 +7,7 @@ from ntvep.models.folder import weight_files, weights_sha256
 from ntvep.models.hub import Source, licence, locate, read_record
 from ntvep.models.recorded import Recorded, deviation, finite, recorded, revisions
 from ntvep.models.registry import FAMILIES
+from ntvep.tokens import Tokenizer
 
 
 def model_list() -> list[str]:
@@ -40,7 +41,7 @@ def model_info(model: str) -> dict[str, str]:
         "folder": str(source.folder),
         "revision": source.revision or "unknown",
         "objective": description.objective,
-        "tokenizer": f"{tokenizer.kind}, {len(tokenizer.terms)} ids",
+        "tokenizer": f"{_words(tokenizer)}, {len(tokenizer.terms)} ids",
         "layers": f"{checkpoint.encoder.layers}, width {checkpoint.encoder.dim}",
         "parameters": f"{checkpoint.parameters:,}",
         "default window": f"{description.default_bases:,} bases"
@@ -50,8 +51,18 @@ def model_info(model: str) -> dict[str, str]:
         "authors' score": family.authors,
         "weights sha256": checkpoint.weights_sha256,
         "licence": licence(source),
-        "licence as published": family.licence,
+        "family's licence": f"{family.licence} (of its published models)",
     }
+
+
+def _words(tokenizer: Tokenizer) -> str:
+    """The kind of a tokenizer, for people."""
+    return {
+        "kmer": f"{tokenizer.stride}-mers",
+        "base": "bases",
+        "overlapping": f"overlapping {tokenizer.coverage}-mers",
+        "bpe": "byte pairs",
+    }[tokenizer.kind]
 
 
 def model_check(model: str) -> str:
