@@ -40,7 +40,6 @@ from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.models.checkpoint import Checkpoint, read_checkpoint
 from ntvep.models.engine import Engine
 from ntvep.models.native import Native
-from ntvep.models.second_opinion import reference as as_transformers
 from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.settings import Settings
 
@@ -56,12 +55,14 @@ class Kind:
         name: in the table.
         make: writes its checkpoint.
         one: ``llr`` of one SNV on one strand: (model, checkpoint, window, place, REF, ALT).
+        auto: transformers' class; None where it has none.
         anchors: what ``--anchor`` may be.
     """
 
     name: str
     make: Callable[[Path, int, int], Path]
     one: Callable[[Any, Checkpoint, np.ndarray, int, int, int], float]
+    auto: str | None = None
     anchors: tuple[int | None, ...] = (None,)
 
 
@@ -163,8 +164,8 @@ def one_rates(
 
 
 KINDS = (
-    Kind("base, masked", masked_bases, one_masked),
-    Kind("base, causal", causal_bases, one_causal, (None, 63)),
+    Kind("base, masked", masked_bases, one_masked, "AutoModelForMaskedLM"),
+    Kind("base, causal", causal_bases, one_causal, "AutoModelForCausalLM", (None, 63)),
     Kind("rates", rates, one_rates),
 )
 
@@ -200,14 +201,23 @@ def ours(
     return score_alleles(table, context).scores["llr"].to_list()
 
 
+def other_model(kind: Kind, checkpoint: Checkpoint) -> Any:
+    """Transformers' own class as its users load it, where it has one."""
+    if kind.auto is None:
+        return checkpoint.encoder
+    import transformers
+
+    auto = getattr(transformers, kind.auto)
+    return auto.from_pretrained(str(checkpoint.folder), dtype=torch.float32).eval()
+
+
 def ratios(
     kind: Kind, checkpoint: Checkpoint, reference: FastaReference, given: argparse.Namespace
 ) -> None:
     """Print the lines of one kind."""
     if isinstance(checkpoint.encoder, Native):
         checkpoint.encoder.probe()
-    theirs = as_transformers(checkpoint)
-    model = checkpoint.encoder if theirs is None else theirs.model
+    model = other_model(kind, checkpoint)
     lists: Mapping[str, pl.DataFrame] = {
         "three ALTs a site": snvs(reference, range(FIRST, FIRST + given.sites)),
         "one SNV per kb": snvs(

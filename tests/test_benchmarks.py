@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.families import KINDS, one_by_one, ours
+from benchmarks.families import KINDS, one_by_one, other_model, ours
 from benchmarks.null import Null
 from benchmarks.passes import FIRST, SLICE, snvs
 from benchmarks.throughput import prepared_pairs, unshared
@@ -11,7 +11,6 @@ from ntvep.io.fasta import open_reference
 from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.engine import Engine
 from ntvep.models.second_opinion import load_reference
-from ntvep.models.second_opinion import reference as as_transformers
 from ntvep.objectives import defined_scores
 from ntvep.pipeline import ScoringContext, score_alleles
 from tests.conftest import ROOT
@@ -60,9 +59,8 @@ def test_the_null_model_counts_passes():
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_one_variant_at_a_time_gives_the_scores_of_other_families(kind, tmp_path):
     checkpoint = read_checkpoint(kind.make(tmp_path, 1, 64))
-    theirs = as_transformers(checkpoint)
-    assert (theirs is None) == (kind.name == "rates")
-    model = checkpoint.encoder if theirs is None else theirs.model
+    model = other_model(kind, checkpoint)
+    assert (model is checkpoint.encoder) == (kind.name == "rates")
     chr22 = open_reference(SLICE)
     table = snvs(chr22, range(FIRST, FIRST + 2))
     found = ours(checkpoint, table, chr22, None)
