@@ -107,10 +107,11 @@ def computed(
     )
 
 
-def narrow_phylogpn(folder: Path) -> Path:
+def narrow_phylogpn(folder: Path, outer: int = 48, inner: int = 32) -> Path:
     """A PhyloGPN of the published depth, and so of its field of 481 bases, with few channels."""
     config = json.loads((GOLDEN / "phylogpn" / "config.json").read_text())
     config |= {"num_stacks": 20, "stack_size": 2, "kernel_size": 5}
+    config |= {"outer_dim": outer, "inner_dim": inner}
     torch.manual_seed(5)
     network = PHYLOGPN.build(config, {})
     published = PHYLOGPN.tensors(config, {}).published

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from benchmarks.families import KINDS, one_by_one, other_model, ours
 from benchmarks.null import Null
+from benchmarks.passes import FIRST, SLICE, snvs
 from benchmarks.throughput import prepared_pairs, unshared
+from ntvep.io.fasta import open_reference
 from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.engine import Engine
 from ntvep.models.second_opinion import load_reference
@@ -51,3 +54,15 @@ def test_the_null_model_counts_passes():
     found = score_alleles(alleles(*ROWS), setup)
     assert found.passes == model.passes_run > 0
     assert set(found.scores["status"]) == {"ok"}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_one_variant_at_a_time_gives_the_scores_of_other_families(kind, tmp_path):
+    checkpoint = read_checkpoint(kind.make(tmp_path, 1, 64))
+    model = other_model(kind, checkpoint)
+    assert (model is checkpoint.encoder) == (kind.name == "rates")
+    chr22 = open_reference(SLICE)
+    table = snvs(chr22, range(FIRST, FIRST + 2))
+    found = ours(checkpoint, table, chr22, None)
+    assert found == pytest.approx(one_by_one(kind, model, checkpoint, table, chr22), abs=1e-4)
+    assert len({round(llr, 3) for llr in found}) > 1

@@ -21,6 +21,7 @@ from ntvep.models.recorded import Recorded, deviation, finite, recorded, revisio
 from ntvep.models.registry import FAMILIES
 from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.schema import ALLELES, Status
+from ntvep.tokens import Tokenizer
 from ntvep.windows import Span
 
 # A measurement takes about so long, once the model is warm, ...
@@ -60,7 +61,7 @@ def model_info(model: str) -> dict[str, str]:
         "folder": str(source.folder),
         "revision": source.revision or "unknown",
         "objective": description.objective,
-        "tokenizer": f"{tokenizer.kind}, {len(tokenizer.terms)} ids",
+        "tokenizer": f"{_words(tokenizer)}, {len(tokenizer.terms)} ids",
         "layers": f"{checkpoint.encoder.layers}, width {checkpoint.encoder.dim}",
         "parameters": f"{checkpoint.parameters:,}",
         "default window": f"{description.default_bases:,} bases"
@@ -70,7 +71,7 @@ def model_info(model: str) -> dict[str, str]:
         "authors' score": family.authors,
         "weights sha256": checkpoint.weights_sha256,
         "licence": licence(source),
-        "licence as published": family.licence,
+        "family's licence": f"{family.licence} (of its published models)",
     }
 
 
@@ -127,6 +128,16 @@ def model_pace(model: str, device: str = "auto", precision: str = "auto") -> dic
         "1,000 variants": f"{1000 * taken / count:.3g} s (llr, {settings.views} views, windows of "
         f"{settings.window_bases:,} bases, {where}; {count} SNVs of random sequence measured)"
     }
+
+
+def _words(tokenizer: Tokenizer) -> str:
+    """The kind of a tokenizer, for people."""
+    return {
+        "kmer": f"{tokenizer.stride}-mers",
+        "base": "bases",
+        "overlapping": f"overlapping {tokenizer.coverage}-mers",
+        "bpe": "byte pairs",
+    }[tokenizer.kind]
 
 
 def model_check(model: str) -> str:

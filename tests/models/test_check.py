@@ -130,17 +130,20 @@ def test_logits_that_are_no_numbers_are_seen(copied):
 
 
 @pytest.mark.parametrize(
-    ("name", "objective", "window"),
+    ("name", "objective", "tokens", "window"),
     [
-        ("gpn_convnet", "masked", "512 bases"),
-        ("marin-dna", "causal", "255 bases"),
-        ("phylogpn", "rates", "73 bases"),
-        ("generator", "causal", "8,190 bases (1365 tokens)"),
+        ("gpn_convnet", "masked", "bases, 7 ids", "512 bases"),
+        ("marin-dna", "causal", "bases, 7 ids", "255 bases"),
+        ("phylogpn", "rates", "bases, 6 ids", "73 bases"),
+        ("generator", "causal", "6-mers, 4128 ids", "8,190 bases (1365 tokens)"),
+        ("dnabert_3mer", "masked", "overlapping 3-mers, 69 ids", "512 bases"),
+        ("dnabert2", "masked", "byte pairs, 512 ids", "700 bases"),
     ],
 )
-def test_info_is_right_for_each_objective(name, objective, window):
+def test_info_is_right_for_each_objective_and_tokenizer(name, objective, tokens, window):
     said = model_info(str(GOLDEN / name))
-    assert (said["objective"], said["default window"]) == (objective, window)
+    assert (said["objective"], said["tokenizer"]) == (objective, tokens)
+    assert said["default window"] == window
     family = read_checkpoint(GOLDEN / name).family
     assert (said["family"], said["authors' score"]) == (family.title, family.authors)
     assert "llr" in said["authors' score"]
