@@ -226,6 +226,7 @@ def run(tmp_path, monkeypatch, capsys):
     form = "{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t."
     lines += [form.format(**row) for row in some_alleles().iter_rows(named=True)]
     (tmp_path / "in.vcf").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr("ntvep.commands.ready.described", lambda _: (None, like_nt()))
     monkeypatch.setattr(
         "ntvep.commands.ready.load_model",
         lambda _, **options: LoadedModel(toy(), like_nt(), MODEL, "none"),

@@ -14,7 +14,7 @@ from ntvep.io import tables, vcf
 from ntvep.io.staging import STANDARD_STREAM, Staging
 from ntvep.io.text_tables import SUFFIXES, text_writer
 from ntvep.io.vcf_header import ours
-from ntvep.io.vcf_write import annotate, output_header, vcf_writer
+from ntvep.io.vcf_write import Said, annotate, output_header, vcf_writer
 from ntvep.objectives import SCORE_NAMES, defined_scores
 from ntvep.provenance import Provenance
 from ntvep.schema import (
@@ -151,15 +151,9 @@ def writers(
         write_lines, write_tables = None, []
         if where.vcf is not None:
             path = where.vcf if where.vcf == STANDARD_STREAM else staging.path(where.vcf)
-            header = output_header(
-                inspection,
-                annotated,
-                provenance.how(),
-                provenance.vcf_lines(naming.tag),
-                lengths,
-                naming.tag,
-                naming.show_ref,
-            )
+            lines = provenance.vcf_lines(naming.tag)
+            said = Said(provenance.how(), lines, naming.tag, naming.show_ref)
+            header = output_header(inspection, annotated, said, lengths)
             write_lines = stack.enter_context(vcf_writer(path, inspection, header))
         if where.table is not None:
             opened = tables.table_writer(

@@ -163,6 +163,9 @@ def read_row_groups(path: Path) -> Iterator[pl.DataFrame]:
         for number in range(file.num_row_groups):
             rows = pl.from_arrow(file.read_row_group(number))
             assert isinstance(rows, pl.DataFrame)
+            if "status" in rows.columns:
+                # Of an older ntvep, which knew fewer of them.
+                rows = rows.with_columns(pl.col("status").cast(pl.String).cast(STATUS_DTYPE))
             yield rows
 
 

@@ -10,6 +10,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -33,27 +34,38 @@ _SILENT = "it does not say why"
 _HTSLIB_ERROR = re.compile(r"\[E::\w+\] (.*)")
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a header says of a run.
+
+    Attributes:
+        how: the layer, pool and views, for every description.
+        provenance: lines that say what made the file.
+        tag: of the run; what runs with another tag added stays.
+        show_ref: whether ``NTVEP_REF`` is declared.
+    """
+
+    how: str
+    provenance: Sequence[str]
+    tag: str = ""
+    show_ref: bool = False
+
+
 def output_header(
     inspection: Inspection,
     columns: Sequence[Column],
-    how: str,
-    provenance: Sequence[str],
+    said: Said,
     lengths: Mapping[str, int],
-    tag: str = "",
-    show_ref: bool = False,
 ) -> list[bytes]:
     """Header lines of the annotated VCF, line ends included.
 
     Args:
         inspection: of the input; its own lines stay as they are, in their places.
         columns: score columns that are written to INFO.
-        how: the layer, pool and views, for every description.
-        provenance: lines that say what made this file.
+        said: what the header says of the run.
         lengths: of contigs that the input does not declare, where they are known.
-        tag: of the run; what runs with another tag added stays.
-        show_ref: declare ``NTVEP_REF``.
     """
-    own = ours(inspection.header, tag)
+    own = ours(inspection.header, said.tag)
     kept = [line for line in inspection.header if not own.lines.match(line)]
     added = list(inspection.added)
     for place, line in enumerate(added):
@@ -68,18 +80,22 @@ def output_header(
     for column in columns:
         kind = "Integer" if column.dtype == pl.Boolean else "Float"
         unit = f" [{column.unit}]" if column.unit else ""
-        infos.append((own.key(column.vcf), kind, f"{column.name}{unit}: {column.meaning}; {how}"))
+        infos.append(
+            (own.key(column.vcf), kind, f"{column.name}{unit}: {column.meaning}; {said.how}")
+        )
     described = [
         f'##INFO=<ID={key},Number=A,Type={kind},Description="{text}">'.encode()
         for key, kind, text in infos
     ]
-    if show_ref:
+    if said.show_ref:
         described.append(
             f'##INFO=<ID={own.key(REF_VCF)},Number=1,Type=String,Description="What the reference '
             'has where REF disagrees with it">'.encode()
         )
     end = inspection.newline
-    made = [line + end for line in (*added, *described, *(line.encode() for line in provenance))]
+    made = [
+        line + end for line in (*added, *described, *(line.encode() for line in said.provenance))
+    ]
     return [*(line + end for line in first), *kept[:-1], *made, kept[-1]]
 
 

@@ -107,6 +107,7 @@ def test_odd_records_name_every_status_that_a_vcf_can_cause() -> None:
         Status.N_IN_VARIANT_TOKEN,
         Status.TOO_MANY_N,
         Status.CONTIG_TOO_SHORT,
+        Status.NOT_SELECTED,
         Status.NUMERICAL_FAILURE,
         Status.NOT_IN_CACHE,
     }

@@ -368,7 +368,7 @@ def test_flipped_alleles_are_caught(tmp_path):
 def test_scores_without_provenance(tmp_path):
     scores, labels = variants()
     scores.write_parquet(tmp_path / "bare.parquet")
-    with pytest.raises(InputError, match=r"bare.parquet: .* no provenance"):
+    with pytest.raises(ConfigError, match=r"bare.parquet: does not say what made it.*--score"):
         evaluate(
             [tmp_path / "bare.parquet"],
             [write_labels(tmp_path / "l.parquet", labels)],
@@ -486,7 +486,8 @@ def test_effects_without_labels(tmp_path):
 
 def test_signs_are_these():
     """Spelled out once more: whoever changes one changes what every report means."""
-    lower = ["llr", "llr_marginal", "llr_unmasked", "pll_delta", "entropy", "dot", "dot_token"]
+    lower = ["llr", "llr_site", "llr_marginal", "llr_unmasked", "pll_delta", "entropy"]
+    lower += ["dot", "dot_token"]
     higher = ["cosine_distance", "l1", "l2", "cosine_distance_token", "l1_token", "l2_token"]
     assert set(SCORE_NAMES) == {*lower, *higher}
     assert all(SIGN[name] == -1 for name in lower)
@@ -508,7 +509,8 @@ def test_every_option_arrives(monkeypatch):
     monkeypatch.setattr("ntvep.commands.evaluate.evaluate", catch)
     command = (
         "evaluate a.parquet b.parquet --labels x --labels y -o out -r ref.fa --matched 3 "
-        "--direction AF:lower --direction x:higher --against a.bw --against b.tsv:REVEL --absolute "
+        "--direction AF:lower --direction x:higher --score mine:lower "
+        "--against a.bw --against b.tsv:REVEL --absolute "
         "--ref-mismatch-limit 0.5 --force"
     )
     done = CliRunner().invoke(app, command.split())
@@ -520,6 +522,7 @@ def test_every_option_arrives(monkeypatch):
         "reference": Path("ref.fa"),
         "matched": 3,
         "directions": ["AF:lower", "x:higher"],
+        "own_scores": ["mine:lower"],
         "against": ["a.bw", "b.tsv:REVEL"],
         "absolute": True,
         "ref_mismatch_limit": 0.5,

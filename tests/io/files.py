@@ -9,7 +9,7 @@ import polars as pl
 
 from ntvep.io import vcf
 from ntvep.io.staging import staged
-from ntvep.io.vcf_write import annotate, output_header, vcf_writer
+from ntvep.io.vcf_write import Said, annotate, output_header, vcf_writer
 from ntvep.schema import ALLELES, FRAMESHIFTED, SCORE_COLUMNS, Status, check
 
 COLUMNS = (SCORE_COLUMNS["llr"], SCORE_COLUMNS["cosine_distance"], FRAMESHIFTED)
@@ -80,7 +80,7 @@ def annotated_lines(inspection: vcf.Inspection, size: int = 1000) -> list[bytes]
 
 
 def header_lines(inspection: vcf.Inspection, lengths: dict[str, int] | None = None) -> list[bytes]:
-    return output_header(inspection, COLUMNS, "layer 4", ["##ntvep_version=1"], lengths or {})
+    return output_header(inspection, COLUMNS, Said("layer 4", ["##ntvep_version=1"]), lengths or {})
 
 
 def write(inspection: vcf.Inspection, output: Path, *, force: bool = False) -> Path:

@@ -230,6 +230,7 @@ def test_contigs_of_few_bases_and_of_none(write_fasta, tmp_path, monkeypatch, ca
         b"short\t40\t.\tA\tG\t.\t.\t.\nshort\t41\t.\tA\tG\t.\t.\t.\n"
     )  # fmt: skip
     command = ["ntvep", "variants", str(tmp_path / "in.vcf"), "-r", str(path), "--views", "1"]
+    command += ["-m", "demo-6mer"]
     monkeypatch.setattr(sys, "argv", command)
     logging.getLogger("ntvep").handlers = []
     with pytest.raises(SystemExit) as left:

@@ -111,7 +111,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda f: (f / "config.json").write_text(
             '{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096}'
         ),
-        "expected the config.json of a Nucleotide Transformer",
+        "it holds tokens of several bases",
     ),
     "config of depth": (
         lambda f: (f / "config.json").write_text('{"a":' * 150_000),

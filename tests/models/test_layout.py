@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ModelError
-from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.convert import ConversionStoppedError, convert
 from ntvep.models.fetch import fetch
+from ntvep.models.folder import weight_files
 from ntvep.models.hub import licence, locate
 from ntvep.models.layout import wanted_files
 from tests.models.hub_server import COMMIT, MODEL, Hub, serving
@@ -325,7 +325,7 @@ def test_a_folder_is_converted_in_place(tmp_path, kind):
         (folder / name).write_bytes(content)
     (folder / "vocab.txt").touch()
     with pytest.raises(ModelError, match=f"a pickle; .*: ntvep model fetch {folder}$"):
-        read_checkpoint(folder)
+        weight_files(folder)
     assert fetch(str(folder), read=read).folder == folder
     found = read(folder)
     assert found.keys() == STATE.keys()

@@ -98,7 +98,7 @@ def test_settings_reach_the_command(small):
     ("setting", "message"),
     [
         ("chunk=3", "configuration: chunk: no such key; did you mean chunks. config/README.md"),
-        ("views=3", "model demo: --views is 3; expected 1, 2 or all (12)"),
+        ("views=3", "model demo-6mer: --views is 3; expected 1, 2 or all (12)"),
         ("window_tokens=99999", "this model takes 1 to 512"),
         ("scores=llr,nonsense", "unknown score 'nonsense'"),
         ("chunks=0", "chunks: 0 is less than the minimum of 1"),

@@ -8,7 +8,7 @@ from ntvep.errors import ConfigError, ModelError, NtvepError
 from tests.conftest import ROOT
 
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-BASE = {"vcf": "x.vcf", "reference": "x.fa", "model": "demo", "views": 2, "scores": "all"}
+BASE = {"vcf": "x.vcf", "reference": "x.fa", "model": "demo-6mer", "views": 2, "scores": "all"}
 
 
 @pytest.mark.parametrize(
