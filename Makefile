@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
+# A machine without a GPU needs no CUDA: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt \
+    $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .PHONY: demo test test-quick test-slurm lint format clean
 
@@ -37,11 +41,11 @@ lint: $(VENV)/.test
 
 # The package is installed in place, so that a change of the code needs no new installation.
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	$(INSTALL) --editable '.[workflow,report]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,slurm]'
+	$(INSTALL) --editable '.[test,slurm]'
 	@touch $(VENV)/.demo $@
 
 $(VENV):

@@ -35,7 +35,7 @@ from tests.faults.scoring import (
 from tests.workflow.demo import ENVIRONMENT, REFERENCE, annotated, few_records
 
 RECORDS = 200
-SETTINGS = ["vcf=in.vcf", f"reference={REFERENCE}", "model=demo", "results=out", "chunks=4",
+SETTINGS = ["vcf=in.vcf", f"reference={REFERENCE}", "model=demo-6mer", "results=out", "chunks=4",
             "window_tokens=16", "max_allele_bases=20", "device=cpu"]  # fmt: skip
 # A file system of 36 kB for this process alone, with the input in it.
 FULL = (

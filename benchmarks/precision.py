@@ -63,7 +63,7 @@ def main() -> None:
         path = (
             checkpoints.make(Path(folder), checkpoints.SHAPES[given.shape])
             if given.shape
-            else locate("demo").folder
+            else locate("demo-6mer").folder
         )
         checkpoint = read_checkpoint(path)
     model, description = checkpoint.encoder, checkpoint.description
@@ -88,7 +88,8 @@ def main() -> None:
     }
     truth = scores(copy.deepcopy(model).double())
     print(
-        f"{given.shape or 'demo'}, {alleles.height} SNVs, windows of {given.window_tokens} tokens"
+        f"{given.shape or 'demo-6mer'}, {alleles.height} SNVs, windows of "
+        f"{given.window_tokens} tokens"
     )
     print("| score | spread | " + " | ".join(ways) + " |")
     print("|---|---|" + "---|" * len(ways))

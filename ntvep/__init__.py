@@ -9,7 +9,6 @@ Scores are for research, not for diagnosis.
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
     from ntvep.commands.options import Options
     from ntvep.errors import NtvepError
 
-__version__ = version("ntvep")
+    __version__: str
+
 __all__ = ["Model", "NtvepError", "Options", "__version__", "load", "scan"]
 
 _HOMES = {
@@ -31,6 +31,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import on first use: torch takes seconds, and most commands do without it."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("ntvep")
     if name == "score":
         raise AttributeError(
             "ntvep.score(vcf, reference, model) is gone; load the model once and ask it: "

@@ -8,56 +8,33 @@
 Scores are for research, not for diagnosis.
 """
 
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypedDict, Unpack, runtime_checkable
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float64, Int64
 
 from ntvep import dna
+from ntvep.commands.given import Variants, alleles_given, as_path, by_records
 from ntvep.commands.inputs import judge_alleles, judge_assembly, opened_vcf
 from ntvep.commands.options import OnBadRecord, Options
 from ntvep.commands.ready import Ready, ready_with, score_chunks
 from ntvep.commands.scan import alleles_of, parsed_region
-from ntvep.errors import ConfigError, InputError
+from ntvep.errors import ConfigError
 from ntvep.io import vcf
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.models.loaded import LoadedModel, load_model
 from ntvep.objectives import Pool, Softmax
 from ntvep.passes import Answers, Inputs, LanguageModel, Questions
 from ntvep.pipeline import Scored
-from ntvep.schema import ALLELES
 from ntvep.settings import parse_layer
 from ntvep.tokens import Tokens
 from ntvep.windows import merged
-
-_ONE_VARIANT = re.compile(r"(?P<chrom>[^\s:]+):(?P<pos>\d+):(?P<ref>[^\s:]+):(?P<alt>[^\s:]+)")
-_KEY = ("chrom", "pos", "ref", "alt")
-
-
-@runtime_checkable
-class _Table(Protocol):
-    """A data frame of polars or pandas."""
-
-    @property
-    def columns(self) -> Any:
-        """Names of its columns."""
-        ...
-
-    def __getitem__(self, name: str, /) -> Any:
-        """A column."""
-        ...
-
-
-# A path of a VCF or BCF, one variant as "chr22:20050000:A:G", a data frame of polars or pandas with
-# the columns chrom, pos, ref, alt, or a list of such tuples or texts.
-Variants: TypeAlias = str | Path | _Table | Sequence[tuple[str, int, str, str]] | Sequence[str]
 
 
 class ScoreOptions(TypedDict, total=False):
@@ -202,9 +179,9 @@ class Model:
             NtvepError: its text says what was found, where, what was expected and what to do.
         """
         genome, asked = open_reference(Path(reference)), _options(options)
-        if (path := _as_path(variants)) is not None:
+        if (path := as_path(variants)) is not None:
             return self._score_vcf(path, genome, quiet, asked)
-        alleles = _alleles(variants)
+        alleles = alleles_given(variants)
         contigs = alleles["chrom"].unique(maintain_order=True).to_list()
         parts = alleles.iter_slices(1_000)
         judge_alleles("variants", contigs, alleles.height, parts, genome, asked.ref_mismatch_limit)
@@ -327,7 +304,7 @@ class Model:
     ) -> pl.DataFrame:
         made = self._ready(genome, options)
         records = alleles["record"].n_unique()
-        return _collected(made, partial(_by_records, alleles), records, quiet)
+        return _collected(made, partial(by_records, alleles), records, quiet)
 
     def _ready(self, genome: FastaReference, options: Options) -> Ready:
         return ready_with(self._loaded, genome, options)
@@ -346,23 +323,6 @@ class _OneAtATime:
         """Wait for the others, then answer."""
         with self.lock:
             return self.model.answer(questions, on_passes)
-
-
-@dataclass(frozen=True)
-class _Some:
-    """A chunk of alleles."""
-
-    alleles: pl.DataFrame
-
-
-def _by_records(alleles: pl.DataFrame, sizes: Iterable[int]) -> Iterator[_Some]:
-    """Alleles in chunks of these numbers of records."""
-    first, last = 0, int(alleles["record"][-1]) if alleles.height else -1
-    for size in sizes:
-        if first > last:
-            return
-        yield _Some(alleles.filter(pl.col("record").is_between(first, first + size - 1)))
-        first += size
 
 
 def _collected(
@@ -410,65 +370,3 @@ def _token_of(number: int, tokens: Tokens, position: int, objective: str, stride
             "nothing there; give a sequence that begins earlier"
         )
     return place
-
-
-def _as_path(variants: Variants) -> Path | None:
-    """The path of a file, if that is what was given."""
-    if isinstance(variants, Path):
-        return variants
-    if isinstance(variants, str) and not _ONE_VARIANT.fullmatch(variants):
-        return Path(variants)
-    return None
-
-
-def _alleles(variants: Variants) -> pl.DataFrame:
-    """ALLELES of a data frame, a list or one variant.
-
-    Raises:
-        InputError: a column is missing, or a row is no variant.
-    """
-    if isinstance(variants, _Table):
-        missing = [name for name in _KEY if name not in list(variants.columns)]
-        if missing:
-            raise InputError(
-                f"variants: no column {', '.join(missing)}; expected chrom, pos, ref and alt, "
-                f"found {', '.join(map(str, list(variants.columns)[:12]))}"
-            )
-        rows = list(zip(*(list(variants[name]) for name in _KEY), strict=True))
-    elif isinstance(variants, str):
-        rows = [_parsed(variants, 0)]
-    elif isinstance(variants, Path):
-        raise TypeError("a path is read as a file")
-    else:
-        rows = [_parsed(row, number) for number, row in enumerate(variants)]
-    made = []
-    for record, (chrom, pos, ref, alt) in enumerate(rows):
-        place = _pos(pos, record)
-        for allele, one in enumerate(str(alt).split(","), start=1):
-            status = vcf.text_status(str(ref), one)
-            made.append((record, allele, str(chrom), place, str(ref), one, status))
-    schema = {column.name: column.dtype for column in ALLELES}
-    return pl.DataFrame(made, schema=schema, orient="row")
-
-
-def _parsed(row: object, number: int) -> tuple[str, int, str, str]:
-    """A variant of a list."""
-    if isinstance(row, str):
-        match = _ONE_VARIANT.fullmatch(row)
-        if match is None:
-            raise InputError(f"variant {number}: {row!r}; expected CHROM:POS:REF:ALT")
-        return match["chrom"], int(match["pos"]), match["ref"], match["alt"]
-    if not isinstance(row, Sequence) or len(row) != len(_KEY):
-        raise InputError(f"variant {number}: {row!r:.80}; expected (chrom, pos, ref, alt)")
-    chrom, pos, ref, alt = row
-    return chrom, pos, ref, alt
-
-
-def _pos(pos: object, record: int) -> int:
-    try:
-        place = int(pos)  # type: ignore[call-overload]
-    except (TypeError, ValueError):
-        place = None
-    if place is None or place != pos:
-        raise InputError(f"variant {record}: pos is {pos!r}; expected a whole number, 1-based")
-    return int(place)

@@ -1,6 +1,7 @@
 """a model -> what windows, tokens and scores have to know of it; no weights, no torch."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ntvep.objectives import Objective
 from ntvep.tokens import Tokenizer
@@ -23,6 +24,7 @@ class Description:
         field: bases that an output depends on, of a model whose windows have no other length
             (rates); else 0.
         strands_agree: whether both strands give the same by construction.
+        half: the precision of its products on a GPU, unless another is asked for.
     """
 
     family: str
@@ -36,3 +38,4 @@ class Description:
     step: int = 1
     field: int = 0
     strands_agree: bool = False
+    half: Literal["fp16", "bf16"] = "fp16"

@@ -11,6 +11,7 @@ from jaxtyping import Float64
 
 from ntvep import dna, scoring
 from ntvep.alleles import Prepare, Prepared, locator, preparer
+from ntvep.defaults import DEFAULT_MAX_ALLELE_BASES
 from ntvep.description import Description
 from ntvep.genome import Reference, canonical
 from ntvep.passes import Answers, Asking, LanguageModel, Plan, TokenPair, plan
@@ -28,7 +29,7 @@ from ntvep.schema import (
     score_schema,
     sd_column,
 )
-from ntvep.settings import DEFAULT_MAX_ALLELE_BASES, Settings
+from ntvep.settings import Settings
 
 # Alleles times views that are planned together: more share more passes and need more memory.
 PAIRS_PER_PLAN = 4_096

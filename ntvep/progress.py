@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -13,7 +14,6 @@ from rich.progress import (
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 _LOG_EVERY_SECONDS = 60.0
@@ -38,20 +38,35 @@ def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[float]
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total, rate="")
+        task = bar.add_task(what, total=total, rate="", left="")
         done, started = 0.0, time.monotonic()
 
         def advance(more: float) -> None:
             nonlocal done
             done += more
             rate = done / max(time.monotonic() - started, 1e-9)
+            # Nothing is known before something is done.
+            left = timedelta(seconds=max(0, round((total - done) / rate))) if rate else None
             # Whole alleles for the eye; fractions stay in the sum.
-            bar.update(task, completed=int(done + 1e-6), rate=f"{rate:,.0f}/s")
+            bar.update(
+                task,
+                completed=int(done + 1e-6),
+                rate=_per_time(rate) if rate else "",
+                left=f"{left} left" if rate else "",
+            )
 
         yield advance
+
+
+def _per_time(rate: float) -> str:
+    """A rate per second, in the unit of time that makes it 1 or more."""
+    for seconds, unit in ((1, "s"), (60, "min")):
+        if rate * seconds >= 1:
+            return f"{rate * seconds:,.0f}/{unit}"
+    return f"{rate * 3600:,.1f}/h"
 
 
 class _LogLines:

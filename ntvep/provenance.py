@@ -10,7 +10,7 @@ from typing import Any, Self, get_args
 from ntvep.description import Description
 from ntvep.errors import InputError
 from ntvep.objectives import Objective
-from ntvep.schema import SCORE_COLUMNS, Column, score_schema
+from ntvep.schema import SCORE_COLUMNS, Column, score_schema, tagged_key
 from ntvep.settings import Settings
 from ntvep.tokenizers.blank import blank
 
@@ -189,18 +189,20 @@ class Provenance:
             ) from error
 
     @classmethod
-    def from_vcf_header(cls, header: Sequence[str], name: str) -> "Provenance":
+    def from_vcf_header(cls, header: Sequence[str], name: str, tag: str = "") -> "Provenance":
         """Read what :meth:`vcf_lines` and the declarations of INFO say.
 
         Args:
             header: lines of an annotated VCF.
             name: of the file, for errors.
+            tag: of the run that is asked for.
 
         Raises:
             InputError: a line of ours is missing.
         """
+        word = f"{tag}_" if tag else ""
         lines = {
-            kind: next((line for line in header if line.startswith(f"##ntvep_{kind}=<")), "")
+            kind: next((line for line in header if line.startswith(f"##ntvep_{word}{kind}=<")), "")
             for kind in ("command", "scores")
         }
         given = {
@@ -216,7 +218,9 @@ class Provenance:
                 model=_model_in(given),
                 settings=Settings(
                     scores=tuple(
-                        n for n, column in SCORE_COLUMNS.items() if column.vcf in declared
+                        n
+                        for n, column in SCORE_COLUMNS.items()
+                        if tagged_key(column.vcf, tag) in declared
                     ),
                     window_bases=_window_in(given),
                     views=int(given["Views"]),
@@ -252,15 +256,17 @@ class Provenance:
         pool = "" if model.objective == "rates" else f"pool {settings.pool}, "
         return f"layer {_layer_name(settings.layer)}, {pool}{views}, {window} windows"
 
-    def vcf_lines(self) -> list[str]:
-        """Two header lines of an annotated VCF."""
+    def vcf_lines(self, tag: str = "") -> list[str]:
+        """Two header lines of an annotated VCF; ``tag`` is that of ``--tag``."""
+        word = f"{tag}_" if tag else ""
         model, settings = self.model, self.settings
         used = ",".join(f"{contig}:{md5}" for contig, md5 in self.contigs.items())
         more = "" if settings.softmax == "all" else f"Softmax={settings.softmax},"
         more += "" if settings.anchor is None else f"Anchor={settings.anchor},"
         return [
-            f"##ntvep_command=<Version={self.version},Command={_quoted(self.command)}>",
-            f"##ntvep_scores=<Model={_quoted(model.model_id)},Revision={model.revision or '.'},"
+            f"##ntvep_{word}command=<Version={self.version},Command={_quoted(self.command)}>",
+            f"##ntvep_{word}scores=<Model={_quoted(model.model_id)},"
+            f"Revision={model.revision or '.'},"
             f"WeightsSHA256={model.weights_sha256},VocabularySHA256={model.vocabulary_sha256},"
             f"{_window_out(model, settings)}"
             f"Views={settings.views},Layer={_layer_name(settings.layer)},"

@@ -1,4 +1,4 @@
-"""ALLELES and SCORES: every column once, with dtype, unit and meaning; checked at each boundary."""
+"""ALLELES, SCORES, LABELS, keys of caches: columns with dtype, unit, meaning; and each status."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +29,7 @@ class Status(StrEnum):
     SAME_AS_REF = "same_as_ref"
     NUMERICAL_FAILURE = "numerical_failure"
     NOT_IN_CACHE = "not_in_cache"
+    NOT_SELECTED = "not_selected"
 
 
 STATUS_MEANING: Mapping[Status, str] = {
@@ -49,6 +50,7 @@ STATUS_MEANING: Mapping[Status, str] = {
     Status.SAME_AS_REF: "ALT equals REF",
     Status.NUMERICAL_FAILURE: "the model gave NaN or infinity",
     Status.NOT_IN_CACHE: "--model none was asked for, and the cache has no score of this allele",
+    Status.NOT_SELECTED: "outside --regions, or FILTER is not PASS with --pass-only",
 }
 
 
@@ -174,6 +176,14 @@ TOKENS = tuple(
     for side in ("ref", "alt")
 )
 STATUS_VCF = "NTVEP_STATUS"
+# What the reference has where a record's REF disagrees with it.
+REF_VCF = "NTVEP_REF"
+
+
+def tagged_key(key: str, tag: str) -> str:
+    """An INFO key as a run with ``--tag`` writes it: ``NTVEP_LLR`` is ``NTVEP_X_LLR`` with X."""
+    return f"NTVEP_{tag}_{key.removeprefix('NTVEP_')}" if tag else key
+
 
 # Where a column means something else than for masked k-mers.
 _MEANING: Mapping[tuple[str, str], str] = {

@@ -1,18 +1,15 @@
-"""options -> frozen settings, validated once: what the numbers depend on, and nothing else."""
+"""options -> frozen settings, validated: what a score is made by, and which alleles get one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
+from ntvep.defaults import DEFAULT_MAX_ALLELE_BASES, DEFAULT_MAX_N_FRACTION
 from ntvep.description import Description
 from ntvep.errors import ConfigError
 from ntvep.objectives import SCORE_NAMES, Pool, Softmax, defined_scores
 from ntvep.schema import sd_column
 from ntvep.windows import Grid
-
-DEFAULT_VIEWS = "2"
-DEFAULT_MAX_ALLELE_BASES = 50
-DEFAULT_MAX_N_FRACTION = 0.1
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class View:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is scored, and how; the defaults of every option stand here alone.
+    """What is scored, and how.
 
     Attributes:
         scores: names of score columns, in the order of the table.
@@ -179,7 +176,11 @@ def fitting(settings: Settings, model: Description, beyond_training: bool = Fals
     Raises:
         ConfigError: naming the option, what was found and what was expected.
     """
+    if model.objective == "rates" and settings.softmax != "all":
+        raise ConfigError("--softmax acgt: this model gives log rates, which are not normalised")
     if model.field:
+        if settings.pool == "mean_cls":
+            raise ConfigError("--pool mean_cls: this model has no special token before the bases")
         return settings
     _check_window(settings, model, beyond_training)
     stride, bases = model.tokenizer.stride, settings.window_bases

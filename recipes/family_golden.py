@@ -77,12 +77,13 @@ def cut_logits(logits: np.ndarray, ids: np.ndarray) -> dict[str, np.ndarray]:
     return {"logits": logits[:, columns], "columns": columns, "logsumexp": total}
 
 
-def tokens_of_logits(logits: int, tokens: int) -> np.ndarray:
-    """The tokens whose logits the source has: all, every tenth, or the first ones."""
-    return np.arange(logits) * (10 if logits == -(-tokens // 10) < tokens else 1)
+def tokens_of_logits(logits: int, tokens: int, note: str) -> np.ndarray:
+    """The tokens whose logits the source has: all, every tenth, or, by its note, the first ones."""
+    every_tenth = logits == -(-tokens // 10) < tokens and "first" not in note
+    return np.arange(logits) * (10 if every_tenth else 1)
 
 
-def cut(arrays: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
+def cut(arrays: dict[str, np.ndarray], names: list[str], note: str) -> dict[str, np.ndarray]:
     """The arrays that are kept."""
     kept: dict[str, np.ndarray] = {}
     for name in names:
@@ -91,7 +92,7 @@ def cut(arrays: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray
         outputs = arrays.get(f"{name}/logits", arrays.get(f"{name}/log_rates"))
         assert outputs is not None, f"no logits of {name}"
         chosen = some(len(outputs), ROWS)
-        rows = tokens_of_logits(len(outputs), len(arrays[f"{name}/last"]))[chosen]
+        rows = tokens_of_logits(len(outputs), len(arrays[f"{name}/last"]), note)[chosen]
         kept |= {f"{name}/ids": ids.astype(np.int32), f"{name}/rows": rows}
         if f"{name}/columns" in arrays:
             kept |= {
@@ -131,7 +132,7 @@ def main() -> None:
         meta = json.loads((source / "meta.json").read_text())
         with np.load(source / "golden.npz") as stored:
             arrays = one_layout(family, dict(stored), meta)
-        arrays = cut(arrays, list(meta["sequences"]))
+        arrays = cut(arrays, list(meta["sequences"]), meta.get("note", ""))
         np.savez_compressed(output / "golden.npz", **arrays)
         about = {key: meta[key] for key in KEPT if key in meta} | {
             "sequences": meta["sequences"],

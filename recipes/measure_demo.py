@@ -250,15 +250,22 @@ def losses_of_others(
 
 
 def table(losses: dict[str, np.ndarray]) -> str:
-    """Rows of the model card: mean, and difference from this model with its standard error."""
+    """Rows of the model card: mean and difference from this model, each with a standard error.
+
+    Standard errors are over stretches: bases of one stretch are not independent.
+    """
     rows = []
     for name, found in losses.items():
         beside = ""
         if name != "this model" and "this model" in losses:
-            more = found - losses["this model"]
-            beside = f"{more.mean():+.4f} ± {more.std(ddof=1) / math.sqrt(len(more)):.4f}"
-        rows.append(f"| {name} | {found.mean():.4f} | {beside} |")
+            beside = with_error(found - losses["this model"], "+.4f")
+        rows.append(f"| {name} | {with_error(found, '.4f')} | {beside} |")
     return "\n".join([*rows, f"| uniform | {math.log(4):.4f} | |"])
+
+
+def with_error(values: np.ndarray, form: str) -> str:
+    """Mean and standard error."""
+    return f"{values.mean():{form}} ± {values.std(ddof=1) / math.sqrt(len(values)):.4f}"
 
 
 def llrs(gpn: Checkpoint, bases: np.ndarray, snvs: Sequence[tuple[int, int]]) -> np.ndarray:

@@ -29,3 +29,13 @@ def _the_log_as_it_was():
     log = logging.getLogger("ntvep")
     log.handlers = []
     log.setLevel(logging.NOTSET)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """What a test printed may hold bytes that are no UTF-8; tests that run side by side send it."""
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report

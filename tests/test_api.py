@@ -51,7 +51,7 @@ def rows():
 @pytest.fixture(scope="module")
 def model():
     """The demo's model, loaded once."""
-    return ntvep.load("demo", device="cpu", precision="fp32")
+    return ntvep.load("demo-6mer", device="cpu", precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def test_what_the_package_shows():
 
 def test_repr_is_a_line(model):
     assert repr(model) == (
-        "ntvep.Model('ntvep-demo', masked, kmer tokens, windows of 3,072 bases, fp32 on cpu)"
+        "ntvep.Model('ntvep-demo-6mer', masked, kmer tokens, windows of 3,072 bases, fp32 on cpu)"
     )
 
 
@@ -217,7 +217,7 @@ def test_repr_is_a_line(model):
 def test_options_are_typed(tmp_path):
     (tmp_path / "use.py").write_text(
         "import ntvep\n"
-        "model = ntvep.load('demo')\n"
+        "model = ntvep.load('demo-6mer')\n"
         "table = model.score('in.vcf', reference='x.fa', views=2)\n"
         "table = model.score('in.vcf', reference='x.fa', vews=3)\n"
     )

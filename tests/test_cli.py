@@ -22,7 +22,7 @@ from ntvep import cli, pipeline
 from ntvep.commands import ready
 from ntvep.commands.options import Options
 from ntvep.commands.score import score_file
-from ntvep.objectives import SCORE_NAMES
+from ntvep.objectives import defined_scores
 from ntvep.schema import check, score_schema
 from tests.conftest import ROOT
 
@@ -97,7 +97,7 @@ def test_score_annotates_every_allele_once(run, files):
     assert done.status == 0, done.err
     assert "Scores are for research, not for diagnosis" in done.err
     table = pl.read_parquet("out.parquet")
-    check(table, score_schema(SCORE_NAMES, with_sd=False))
+    check(table, score_schema(defined_scores("masked", "kmer"), with_sd=False))
     assert table["status"].to_list() == [
         "ok", "ok", "ok", "symbolic_allele", "spanning_deletion", "ok", "ref_mismatch", "ok", "ok",
         "contig_not_in_reference",
@@ -204,14 +204,23 @@ def test_chunks_and_batches_change_nothing(run, files, monkeypatch):
 
 
 def test_dry_run_gives_the_statuses(run, files):
-    score(run, output="out.parquet")
+    scored = score(run, output="out.parquet")
     statuses = pl.read_parquet("out.parquet")["status"].to_list()
+    assert "36 forward passes (6.00 per scored allele) in " in scored.err
     done = run("variants", "in.vcf", "-r", "ref.fa", "-m", MODEL, *WINDOW)
     assert done.status == 0
     rows = [line.split("\t") for line in done.out.splitlines()]
     assert rows[0] == ["record", "allele", "chrom", "pos", "ref", "alt", "status"]
     assert [row[-1] for row in rows[1:]] == statuses
     assert "8 records, 10 alleles, 6 scorable" in done.err
+    # As many passes as the run took; none of them has been run yet, so there is no speed.
+    summary = json.loads((files / "out.parquet.summary.json").read_text())
+    assert (summary["passes"], summary["passes_per_allele"]) == (36, 6.0)
+    assert "36 forward passes needed (6.00 per scorable allele)" in done.err
+    # Without a model only what needs none is judged.
+    alone = run("variants", "in.vcf", "-r", "ref.fa", *WINDOW)
+    assert [line.split("\t")[-1] for line in alone.out.splitlines()[1:]] == statuses
+    assert "passes" not in alone.err
     for name in ("alleles.tsv", "alleles.parquet"):
         asked = ("variants", "in.vcf", "-r", "ref.fa", "-m", MODEL, *WINDOW, "-o", name)
         assert run(*asked).status == 0
@@ -342,7 +351,7 @@ def test_no_contig_in_common_stops(run, files):
 @pytest.mark.parametrize(
     ("extra", "status", "message"),
     [
-        (("--scores", "llr,score"), 2, "unknown score 'score'; known scores: all, llr, llr_marg"),
+        (("--scores", "llr,score"), 2, "unknown score 'score'; known scores: all, llr, llr_site, "),
         (("--window-tokens", "64"), 2, "takes 1 to 63 (its maximum of 64 less special tokens)"),
         (("--window-tokens", "6"), 2, "leaves room for 13 changed bases"),
         (("--views", "3"), 2, "expected 1, 2 or all (12)"),
@@ -440,9 +449,9 @@ def test_nothing_of_samples_or_info_is_logged(run, files):
 
 def test_help_has_examples_and_model_info_says_the_licence(run):
     assert "Examples" in run("score", "--help").out
-    done = run("model", "info", "demo")
+    done = run("model", "info", "demo-6mer")
     assert done.status == 0
-    for part in ("1,731,979", "6-mers, ", "512 tokens", "apache-2.0"):
+    for part in ("1,731,979", "masked", "6-mers, ", "3,072 bases", "513 tokens", "apache-2.0"):
         assert part in done.out
     assert "non-commercial" in run("--help").out
 

@@ -40,24 +40,25 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_the_demo_is_ready(run, monkeypatch, capsys):
-    status, checks = run(DEMO, "-r", REFERENCE, "-m", "demo", "--device", "cpu")
+    status, checks = run(DEMO, "-r", REFERENCE, "-m", "demo-6mer", "--device", "cpu")
     assert status == 0
     assert checks["model"] == [
-        ("ok", "ntvep-demo: 1,731,979 parameters, windows of up to 512 tokens; licence: apache-2.0",
-         "")]  # fmt: skip
+        ("ok", "ntvep-demo-6mer: Nucleotide Transformer, 1,731,979 parameters, "
+         "windows of 3,072 bases; "
+         "licence: apache-2.0", "")]  # fmt: skip
     assert checks["reference"][0][1].endswith("1 contigs, 202,666 bases")
     assert checks["vcf"] == [("ok", f"{DEMO}: 1,974 records, of the reference's assembly", "")]
     assert checks["device"][0][1].startswith("cpu (1 threads; torch 2.")
     assert len(checks["disk"]) == 2
     # The same for people: a line a check, then the command.
-    command = ["ntvep", "doctor", DEMO, "-r", REFERENCE, "-m", "demo", "--device", "cpu"]
+    command = ["ntvep", "doctor", DEMO, "-r", REFERENCE, "-m", "demo-6mer", "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", [str(word) for word in command])
     with pytest.raises(SystemExit):
         cli.main()
     *lines, last = capsys.readouterr().out.splitlines()
     assert len(lines) == sum(map(len, checks.values()))
     assert all(line.split()[0] in ("ok", "warn") for line in lines)
-    assert last == f"ready: ntvep score {DEMO} -r {REFERENCE} -m demo -o scored.vcf.gz"
+    assert last == f"ready: ntvep score {DEMO} -r {REFERENCE} -m demo-6mer -o scored.vcf.gz"
 
 
 def test_without_files_the_next_command_is_said(run, capsys):
@@ -155,9 +156,23 @@ def test_free_disk(run, monkeypatch, free, state):
     assert status == (state == "FAIL")
 
 
+def test_a_folder_that_cannot_be_written(run, monkeypatch):
+    """/proc has room, and refuses even root."""
+    monkeypatch.chdir("/proc")
+    monkeypatch.setenv("NTVEP_HOME", "/proc/ntvep")
+    status, checks = run("--device", "cpu")
+    assert status == 1
+    here, models = checks["disk"]
+    assert here[0] == "FAIL"
+    assert here[1].startswith("cannot write to /proc (")
+    # Others may have put the models there.
+    assert models[0] == "warn"
+    assert "NTVEP_HOME" in models[2]
+
+
 def test_a_model_too_large_for_the_memory(run, monkeypatch):
     monkeypatch.setattr(doctor, "_memory_bytes", lambda: 10_000_000)
-    status, checks = run("-m", "demo", "--device", "cpu")
+    status, checks = run("-m", "demo-6mer", "--device", "cpu")
     assert (status, checks["memory"][1][0]) == (0, "warn")
     assert "loading this model takes 0.0 GB" in checks["memory"][1][1]
 

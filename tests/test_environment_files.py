@@ -25,13 +25,18 @@ def pins():
 @pytest.fixture(scope="module")
 def requirements():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [Requirement(r) for r in project["dependencies"]]
+    extras = project["optional-dependencies"]
+    every = [*project["dependencies"], *extras["workflow"], *extras["report"]]
+    return [Requirement(r) for r in every]
 
 
 def test_pyproject_allows_the_pins(pins, requirements):
     for requirement in requirements:
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
     assert pins["torch"] == "2.13.0"
+    # pip takes no torch later than the one that was tested, even without the constraints.
+    (torch,) = [r.specifier for r in requirements if r.name == "torch"]
+    assert not torch.contains("2.14.0")
 
 
 @pytest.mark.parametrize("name", ["ntvep.yaml", "ntvep-gpu.yaml"])

@@ -16,10 +16,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ntvep import cli
-from ntvep.objectives import SCORE_NAMES
+from ntvep.objectives import defined_scores
 from tests.conftest import ROOT
 
 MODEL = ROOT / "tests" / "golden" / "v2"
+NAMES = defined_scores("masked", "kmer")
 CHR1 = "".join(np.random.default_rng(5).choice(list("ACGT"), 1200))
 OTHER = str.maketrans("ACGT", "CGTA")
 PLACES = (100, 400, 401, 700)
@@ -84,7 +85,7 @@ def test_all_fail(run, tmp_path: Path, name: str) -> None:
     if name.endswith(".parquet"):
         table = pl.read_parquet(path)
         assert table["status"].to_list() == ["numerical_failure", "symbolic_allele"] * 4
-        assert table.select(SCORE_NAMES).null_count().row(0) == (8,) * len(SCORE_NAMES)
+        assert table.select(NAMES).null_count().row(0) == (8,) * len(NAMES)
         return
     expected = "X=1;NTVEP_STATUS=numerical_failure,symbolic_allele"
     if name.endswith(".bcf"):
@@ -113,7 +114,7 @@ def test_one_fails_and_the_others_keep_their_numbers(run, tmp_path: Path) -> Non
     assert found["status"].to_list() == ["numerical_failure", "symbolic_allele"] + [
         "ok", "symbolic_allele",
     ] * 3  # fmt: skip
-    assert found[0].select(SCORE_NAMES).null_count().row(0) == (1,) * len(SCORE_NAMES)
+    assert found[0].select(NAMES).null_count().row(0) == (1,) * len(NAMES)
     assert sound[0].select("llr", "l2").null_count().row(0) == (0, 0)
     assert found[1:].equals(sound[1:])
     assert infos(tmp_path / "out.vcf")[0] == "X=1;NTVEP_STATUS=numerical_failure,symbolic_allele"

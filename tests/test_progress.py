@@ -46,6 +46,34 @@ def test_one_bar_on_a_terminal(monkeypatch, caplog):
     assert not caplog.records
 
 
+def test_nothing_is_said_before_anything_is_done(monkeypatch):
+    """Then 5 of 20 records in 100 s: three a minute, 300 s left."""
+    clock = iter([1_000, 1_050, 1_100])
+    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with progress("records", 20, quiet=False) as advance:
+        advance(0)
+        advance(5)
+    shown = terminal.getvalue()
+    assert "3/min" in shown
+    assert "0:05:00 left" in shown
+
+
+def test_no_rate_of_zero_at_first(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    with progress("records", 40, quiet=False) as advance:
+        advance(0)
+    shown = sys.stderr.getvalue()
+    assert "0/40" in shown
+    assert "/s" not in shown
+    assert "-:--" not in shown
+    assert "left" not in shown
+
+
 def test_quiet_shows_no_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     with progress("records", 40, quiet=True) as advance:

@@ -20,11 +20,12 @@ from ntvep.commands.options import Options
 from ntvep.commands.score import score_file
 from ntvep.errors import ConfigError
 from ntvep.io import tables
-from ntvep.objectives import SCORE_NAMES
+from ntvep.objectives import defined_scores
 from ntvep.schema import score_schema
 from tests.conftest import ROOT
 
 MODEL = str(ROOT / "tests" / "golden" / "v2")
+NAMES = defined_scores("masked", "kmer")
 SECONDS = re.compile(rb'"\w*seconds?": ?[0-9.e-]+')
 RECORDS = 24
 
@@ -116,7 +117,7 @@ def test_how_it_is_computed_does_not_show(folder, whole, monkeypatch, options, c
     finally:
         torch.set_num_threads(threads)
     assert len(found) == len(whole) == RECORDS
-    assert sum(map(len, whole)) > RECORDS * len(SCORE_NAMES) / 2
+    assert sum(map(len, whole)) > RECORDS * len(NAMES) / 2
     for one, other in zip(whole, found, strict=True):
         assert one.keys() == other.keys()
         for key in one:

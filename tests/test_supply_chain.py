@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 DOCUMENT = (ROOT / "docs" / "dependencies.md").read_text()
 
 
@@ -27,13 +28,14 @@ def rows(heading: str) -> dict[str, list[str]]:
 
 
 def names(requirements: list[str]) -> set[str]:
-    return {canonicalize_name(Requirement(text).name) for text in requirements}
+    names = {canonicalize_name(Requirement(text).name) for text in requirements}
+    return names - {"ntvep"}
 
 
 @pytest.mark.parametrize(
     ("heading", "requirements"),
     [
-        ("What ntvep needs", PROJECT["dependencies"]),
+        ("What ntvep needs", [*PROJECT["dependencies"], *EXTRAS["workflow"], *EXTRAS["report"]]),
         ("What its tests need", PROJECT["optional-dependencies"]["test"]),
     ],
 )

@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 FILES = ROOT / "tests" / "unchanged"
 REFERENCE = ROOT / "ntvep" / "demo" / "chr22_20012478_20215143.grch38.fa.gz"
 MODELS = {
-    "demo": "demo",
+    "demo": "demo-6mer",
     "v1": str(ROOT / "tests" / "golden" / "v1"),
     "v2": str(ROOT / "tests" / "golden" / "v2"),
 }
@@ -120,7 +120,7 @@ def test_a_changed_score_does_not_verify(tmp_path):
     changed = text.replace(f"NTVEP_LLR={value}", f"NTVEP_LLR={float(value) + 0.01:.6g}", 1)
     (tmp_path / "changed.vcf").write_text(changed)
     with pytest.raises(VerificationError, match="llr"):
-        verify(tmp_path / "changed.vcf", REFERENCE, "demo", sample=1000)
+        verify(tmp_path / "changed.vcf", REFERENCE, "demo-6mer", sample=1000)
 
 
 def test_a_summary_says_as_much_as_before(tmp_path):

@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 from types import FrameType
-from typing import NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -38,10 +38,17 @@ _TORCH_OUT_OF_MEMORY = "can't allocate memory"
 # Bytes of a name that are not UTF-8 are lone surrogates in Python.
 _NOT_UTF8 = re.compile(r"[^\n/]*[\ud800-\udfff][^\n/]*")
 
+# What an installation without extras lacks (pyproject.toml).
+_EXTRAS = dict.fromkeys(("altair", "jinja2", "sklearn", "vl_convert"), "report") | {
+    "snakemake": "workflow",
+    "yaml": "workflow",
+}
+_HELP = ["-h", "--help"]
+
 app = typer.Typer(
     name="ntvep",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": _HELP},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Score the effect of genetic variants with Nucleotide Transformer models, zero-shot.\n\n"
@@ -54,6 +61,30 @@ app.add_typer(labels.app, name="labels")
 app.add_typer(background.app, name="background")
 app.add_typer(models.app, name="model")
 app.add_typer(cache.app, name="cache")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        # Here and not above: --help does without it.
+        from importlib.metadata import version
+
+        print(f"ntvep {version('ntvep')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _shared(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """What stands before a command's name."""
 
 
 class _Interrupted(BaseException):
@@ -69,7 +100,7 @@ def main() -> NoReturn:
         # As standard error has it: a file's name that is not UTF-8 can be printed.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app()
+        _command()(prog_name="ntvep")
     except NtvepError as error:
         _say(f"ntvep: error: {error}")
         sys.exit(error.exit_status)
@@ -86,6 +117,16 @@ def main() -> NoReturn:
         )
         _say(f"ntvep: error: {refused}")
         sys.exit(refused.exit_status)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        extra = _EXTRAS.get(missing)
+        if extra is None:
+            raise
+        _say(
+            f"ntvep: error: {missing} is not installed, which this command needs; type: pip "
+            f"install 'ntvep[{extra}]'"
+        )
+        sys.exit(1)
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, MemoryError) or _TORCH_OUT_OF_MEMORY in str(error)):
             raise
@@ -99,6 +140,20 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(0)
+
+
+def _command() -> Any:
+    """The whole command; no help names a type of a flag, which takes no value."""
+    whole = typer.main.get_command(app)
+    left: list[Any] = [whole]
+    while left:
+        command = left.pop()
+        left += getattr(command, "commands", {}).values()
+        context = typer.Context(command, help_option_names=_HELP)
+        for option in command.get_params(context):
+            if getattr(option, "is_flag", False):
+                option.metavar = ""
+    return whole
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

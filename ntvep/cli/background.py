@@ -31,7 +31,7 @@ from ntvep.cli.options import (
     command_line,
     set_up_log,
 )
-from ntvep.settings import DEFAULT_MAX_N_FRACTION, DEFAULT_VIEWS
+from ntvep.defaults import DEFAULT_MAX_N_FRACTION, DEFAULT_VIEWS
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,7 +42,7 @@ app = typer.Typer(
 
 @app.command(
     epilog="Example: `ntvep background draw -r GRCh38.fa --model demo --bed intergenic.bed "
-    "--window-tokens 128 -o background.parquet`"
+    "-o background.parquet`"
 )
 def draw(
     reference: Reference,

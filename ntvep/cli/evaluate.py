@@ -17,7 +17,11 @@ app = typer.Typer()
 )
 def evaluate(
     scores: Annotated[
-        list[Path], typer.Argument(help="SCORES (.parquet) that ntvep score wrote; several models.")
+        list[Path],
+        typer.Argument(
+            help="Scores of one or several models: .parquet or VCF that ntvep score wrote; or any "
+            "table with chrom, pos, ref, alt, with --score."
+        ),
     ],
     labels: Annotated[
         list[Path], typer.Option("--labels", "-l", help="LABELS that ntvep labels wrote; repeat.")
@@ -36,6 +40,13 @@ def evaluate(
         typer.Option(
             help="Another score to set beside: FILE:COLUMN[:lower|:higher] of tabix, TSV, Parquet, "
             "VCF (INFO), or a BigWig; repeat."
+        ),
+    ] = None,
+    score: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME:lower or NAME:higher, a column of a table that does not say what made it; "
+            "repeat."
         ),
     ] = None,
     absolute: Annotated[
@@ -67,6 +78,7 @@ def evaluate(
         command=command_line(),
         reference=reference,
         matched=matched,
+        own_scores=score or (),
         directions=direction or (),
         against=against or (),
         absolute=absolute,

@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 
 from ntvep.cli.options import (
+    Device,
+    Precision,
     Quiet,
     Verbose,
     set_up_log,
@@ -26,11 +28,20 @@ def model_list() -> None:
 @app.command("info", epilog="Example: `ntvep model info demo`")
 def model_info(
     model: Annotated[str, typer.Argument(help="Folder, fetched hub id, or `demo`.")],
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Also the seconds for 1,000 variants on this machine."),
+    ] = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
 ) -> None:
     """Show a model's architecture, window, vocabulary, checksum and licence."""
     from ntvep.commands import models
 
-    for name, value in models.model_info(model).items():
+    said = models.model_info(model)
+    if measure:
+        said |= models.model_pace(model, device, precision)
+    for name, value in said.items():
         print(f"{name:<18} {value}")
 
 

@@ -7,11 +7,33 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
 
 from ntvep.errors import ConfigError
 
+Regions = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Score only records that overlap CONTIG:FIRST-LAST (1-based) or a place of a .bed; "
+        "repeat. The others stay, with the status not_selected.",
+    ),
+]
+PassOnly = Annotated[
+    bool,
+    typer.Option("--pass-only", help="Score only records whose FILTER is PASS or missing."),
+]
+Tag = Annotated[
+    str,
+    typer.Option(
+        help="Write NTVEP_TAG_LLR and so on: scores of several models live in one VCF.",
+        show_default=False,
+    ),
+]
+ShowRef = Annotated[
+    bool,
+    typer.Option(
+        "--show-ref", help="Write NTVEP_REF, what the reference has, where REF is not that."
+    ),
+]
 Input = Annotated[
     Path, typer.Argument(metavar="IN", help="VCF (plain, gzip, bgzip) or BCF; - for stdin.")
 ]
@@ -68,7 +90,12 @@ Model = Annotated[
     ),
 ]
 Output = Annotated[
-    Path, typer.Option("--output", "-o", help=".vcf, .vcf.gz, .bcf, .parquet, or - for stdout.")
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help=".vcf, .vcf.gz, .bcf, .parquet, .tsv, .tsv.gz, .csv, or - for stdout.",
+    ),
 ]
 Table = Annotated[Path | None, typer.Option(help="Also write SCORES as Parquet.")]
 Scores = Annotated[str, typer.Option(help="all, or names joined by commas.")]
@@ -115,6 +142,10 @@ def set_up_log(quiet: bool, verbose: bool) -> None:
     log = logging.getLogger("ntvep")
     log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     if sys.stderr.isatty():
+        # Here and not above: --help does without them.
+        from rich.console import Console
+        from rich.logging import RichHandler
+
         handler: logging.Handler = RichHandler(
             console=Console(stderr=True), show_time=False, show_path=False, markup=False
         )

@@ -22,13 +22,17 @@ from ntvep.cli.options import (
     Model,
     OnBadRecord,
     Output,
+    PassOnly,
     PoolName,
     Precision,
     Quiet,
     Reference,
+    Regions,
     Scores,
+    ShowRef,
     SoftmaxOver,
     Table,
+    Tag,
     Threads,
     Verbose,
     Views,
@@ -38,9 +42,10 @@ from ntvep.cli.options import (
     command_line,
     set_up_log,
 )
-from ntvep.settings import (
+from ntvep.defaults import (
     DEFAULT_MAX_ALLELE_BASES,
     DEFAULT_MAX_N_FRACTION,
+    DEFAULT_MISMATCH_LIMIT,
     DEFAULT_VIEWS,
 )
 
@@ -49,16 +54,34 @@ app = typer.Typer()
 
 @app.command(
     epilog="Examples:\n\n"
-    "`ntvep score in.vcf.gz -r GRCh38.fa --model demo --window-tokens 128 -o out.vcf.gz`\n\n"
+    "`ntvep score in.vcf.gz -r GRCh38.fa --model demo -o out.vcf.gz`\n\n"
     "`ntvep score in.bcf -r GRCh38.fa --model InstaDeepAI/nucleotide-transformer-500m-human-ref "
-    "--device cuda -o out.vcf.gz --table out.parquet`"
+    "--device cuda -o out.vcf.gz --table out.parquet`\n\n"
+    "`ntvep score chr22:20050000:A:G -r GRCh38.fa --model demo --window-tokens 128`"
 )
 def score(
-    source: Input,
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IN", help="VCF (plain, gzip, bgzip) or BCF, - for stdin; or CHROM:POS:REF:ALT."
+        ),
+    ],
     reference: Reference,
     model: Model,
-    output: Output,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help=".vcf, .vcf.gz, .bcf, .parquet, .tsv, .tsv.gz, .csv, or - for stdout.",
+            show_default="variants that were typed: a table here",
+        ),
+    ] = None,
     table: Table = None,
+    regions: Regions = None,
+    pass_only: PassOnly = False,
+    tag: Tag = "",
+    show_ref: ShowRef = False,
     window_bases: WindowBases = None,
     window_tokens: WindowTokens = None,
     beyond_training: BeyondTraining = False,
@@ -78,7 +101,7 @@ def score(
     max_allele_bases: MaxAlleleBases = DEFAULT_MAX_ALLELE_BASES,
     max_n_fraction: MaxNFraction = DEFAULT_MAX_N_FRACTION,
     on_bad_record: OnBadRecord = "fail",
-    ref_mismatch_limit: MismatchLimit = 0.1,
+    ref_mismatch_limit: MismatchLimit = DEFAULT_MISMATCH_LIMIT,
     refuse_annotated: Annotated[
         bool, typer.Option("--refuse-annotated", help="Stop if the input has NTVEP annotations.")
     ] = False,
@@ -89,9 +112,11 @@ def score(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Score every ALT allele of a VCF and write it back, annotated."""
+    """Score every ALT allele of a VCF and write it back, annotated; or score typed variants."""
     from ntvep.commands.options import Options
     from ntvep.commands.score import score_file
+    from ntvep.commands.typed import are_variants, score_typed
+    from ntvep.errors import ConfigError
 
     set_up_log(quiet, verbose)
     options = Options(
@@ -116,9 +141,30 @@ def score(
         refuse_annotated=refuse_annotated,
         cache=cache,
         fingerprint=fingerprint,
+        regions=regions or (),
+        pass_only=pass_only,
+        tag=tag,
+        show_ref=show_ref,
     )
+    if are_variants(source):
+        text = score_typed(
+            source,
+            reference,
+            model,
+            output,
+            table=table,
+            options=options,
+            command=command_line(),
+            force=force,
+            quiet=quiet,
+        )
+        if text:
+            print(text)
+        return
+    if output is None:
+        raise ConfigError(f"{source[0]}: where to? Add -o scored.vcf.gz, or -o - for stdout")
     score_file(
-        source,
+        Path(source[0]),
         reference,
         model,
         output,
@@ -133,7 +179,7 @@ def score(
 
 @app.command(
     epilog="Example: `ntvep scan --region chr22:20100000-20100200 -r GRCh38.fa --model demo "
-    "--window-tokens 128 -o scan.vcf.gz`"
+    "-o scan.vcf.gz`"
 )
 def scan(
     region: Annotated[
@@ -233,7 +279,7 @@ def variants(
     max_allele_bases: MaxAlleleBases = DEFAULT_MAX_ALLELE_BASES,
     max_n_fraction: MaxNFraction = DEFAULT_MAX_N_FRACTION,
     on_bad_record: OnBadRecord = "fail",
-    ref_mismatch_limit: MismatchLimit = 0.1,
+    ref_mismatch_limit: MismatchLimit = DEFAULT_MISMATCH_LIMIT,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

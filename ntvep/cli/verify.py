@@ -29,6 +29,9 @@ def verify(
         str | None,
         typer.Option(help="fp32, tf32, fp16 or bf16.", show_default="as the output was made"),
     ] = None,
+    tag: Annotated[
+        str, typer.Option(help="Which scores of the VCF: as given to ntvep score --tag.")
+    ] = "",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -45,6 +48,7 @@ def verify(
         tolerance=tolerance,
         device=device,
         precision=precision,
+        tag=tag,
     )
     print(
         f"{source.name}: {found.values} scores of {found.alleles} alleles came out again, "

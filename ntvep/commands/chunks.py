@@ -103,7 +103,7 @@ def gather(
         with writers(where, staging, inspection, provenance, lengths, summary) as write:
             done = 0
             for lines, scores in _joined_chunks(inspection, scored):
-                write(lines, scores)
+                write(lines, scores, {})
                 done += len(lines)
             if done < inspection.records:
                 raise InputError(

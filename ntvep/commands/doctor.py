@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -17,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from ntvep.cache_dir import cache_dir
+from ntvep.defaults import DEFAULT_MISMATCH_LIMIT
 from ntvep.errors import InputError, NtvepError, some
 from ntvep.schema import ALLELES, LABELS
 
@@ -27,12 +29,11 @@ State = Literal["ok", "warn", "FAIL"]
 
 # With the sources, not with an installed package.
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
+_AGAIN = "pip install -c constraints.txt '.[workflow,report]'"
 # An annotated VCF of a genome and its table are a few GB; below the second nothing useful fits.
 _ROOM_BYTES, _NO_ROOM_BYTES = 5e9, 1e8
 # Weights on their way into memory exist about twice.
 _MEMORY_PER_WEIGHT = 2.0
-# As ntvep score has it by default.
-_REF_MISMATCH_LIMIT = 0.1
 # Length of chromosome 1, which tells human assemblies apart.
 _ASSEMBLIES = {248_956_422: "GRCh38", 249_250_621: "GRCh37", 248_387_328: "T2T-CHM13"}
 
@@ -85,8 +86,7 @@ def examine(files: Files, device: str = "auto") -> list[Check]:
         except (NtvepError, OSError) as error:
             found.append(Check(name, "FAIL", str(error)))
         except ImportError as error:
-            again = "pip install -c constraints.txt ."
-            found.append(Check(name, "FAIL", f"cannot be looked at: {error}", again))
+            found.append(Check(name, "FAIL", f"cannot be looked at: {error}", _AGAIN))
     return found
 
 
@@ -152,7 +152,7 @@ def _packages() -> Iterator[Check]:
         # A CUDA build of the same version is 2.13.0+cu130.
         elif pin and found.partition("+")[0] != pin:
             text = f"{requirement.name} {found}; tested with {pin}"
-            yield Check("packages", "warn", text, "pip install -c constraints.txt .")
+            yield Check("packages", "warn", text, _AGAIN)
             problem = True
     if not problem:
         tested = ", as in constraints.txt" if pins else ""
@@ -198,7 +198,20 @@ def _memory_bytes() -> int:
 def _disk() -> Iterator[Check]:
     cache = cache_dir()
     kept = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
-    for what, folder in (("here, for results", Path.cwd()), (f"for models, in {cache}", kept)):
+    folders: Sequence[tuple[str, Path, State]] = (
+        ("here, for results", Path.cwd(), "FAIL"),
+        # Models that are there can be read by everybody; only ntvep model fetch writes.
+        (f"for models, in {cache}", kept, "warn"),
+    )
+    for what, folder, unwritable in folders:
+        try:
+            # As root, permissions say yes where the file system says no.
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            found = f"cannot write to {folder} ({error.strerror}), {what}"
+            yield Check("disk", unwritable, found, "go elsewhere (models: set NTVEP_HOME)")
+            continue
         free = shutil.disk_usage(folder).free
         state: State = "ok" if free > _ROOM_BYTES else "warn" if free > _NO_ROOM_BYTES else "FAIL"
         then = "" if state == "ok" else "free space, or go elsewhere (models: set NTVEP_HOME)"
@@ -263,7 +276,7 @@ def _variants(vcf: Path | None, reference: Path | None, name: str = "vcf") -> It
             yield _unmatched(name, found)
             return
         genome = open_reference(reference)
-        judge_assembly(inspection, genome, _REF_MISMATCH_LIMIT)
+        judge_assembly(inspection, genome, DEFAULT_MISMATCH_LIMIT)
         if inspection.contigs and not any(map(genome.contig, inspection.contigs)):
             known = f"{some(inspection.contigs, 3)} beside {some(genome.records, 3)}"
             then = "give the reference that the variants were called against"
@@ -299,7 +312,7 @@ def _labels(labels: Path | None, reference: Path | None) -> Iterator[Check]:
         table.height,
         map(_as_alleles, table.iter_slices(1_000)),
         open_reference(reference),
-        _REF_MISMATCH_LIMIT,
+        DEFAULT_MISMATCH_LIMIT,
     )
     yield Check("labels", "ok", f"{found}, of the reference's assembly")
 

@@ -10,10 +10,11 @@ import polars as pl
 
 from ntvep.commands.against import Against, other_scores
 from ntvep.commands.against import parse as parse_against
-from ntvep.commands.inputs import provenance_of
+from ntvep.commands.score_files import read_any, refuse_vcf_labels
 from ntvep.errors import ConfigError, InputError
 from ntvep.evaluate.analysis import (
     CANNOT_BE_TOLD_APART,
+    SIGN,
     Analysis,
     Score,
     absolute_scores,
@@ -30,7 +31,7 @@ from ntvep.evaluate.metrics import in_words
 from ntvep.evaluate.report import MARK, LabelSet, Report, render
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.staging import staged_folder
-from ntvep.io.tables import read_labels, read_scores
+from ntvep.io.tables import read_labels
 from ntvep.objectives import SCORE_NAMES
 from ntvep.provenance import Provenance
 from ntvep.schema import LABELS, LLR_PERCENTILE
@@ -48,6 +49,7 @@ def evaluate(
     command: str,
     reference: Path | None = None,
     matched: int | None = None,
+    own_scores: Sequence[str] = (),
     directions: Sequence[str] = (),
     against: Sequence[str] = (),
     absolute: bool = False,
@@ -68,6 +70,7 @@ def evaluate(
             command=command,
             reference=reference,
             matched=matched,
+            own_scores=own_scores,
             directions=directions,
             against=against,
             absolute=absolute,
@@ -87,6 +90,7 @@ def judge(
     command: str,
     reference: Path | None = None,
     matched: int | None = None,
+    own_scores: Sequence[str] = (),
     directions: Sequence[str] = (),
     against: Sequence[str] = (),
     absolute: bool = False,
@@ -99,13 +103,15 @@ def judge(
     set of its own; sources of one class only are judged together.
 
     Args:
-        scores: SCORES in Parquet.
+        scores: SCORES in Parquet, annotated VCFs, or tables of other people's scores.
         labels: LABELS in Parquet.
         command: what was typed.
         reference: FASTA of the assembly: indels are then left-aligned before they are joined, and
             two baselines need it.
         matched: number of negatives for each positive, drawn from its chromosome, consequence and
             bins of distances and allele frequencies that the labels have; None takes all.
+        own_scores: ``NAME:lower`` or ``NAME:higher`` of columns to judge in tables that do not say
+            what made them.
         directions: ``NAME:lower`` or ``NAME:higher`` of features whose direction is not known.
         against: files of other scores; see :func:`ntvep.commands.against.parse`.
         absolute: judge ``|llr|`` and the like first: of these labels, REF and ALT are arbitrary.
@@ -118,12 +124,20 @@ def judge(
     if matched is not None and matched < 1:
         raise ConfigError(f"--matched is {matched}; expected 1 or more")
     parse_against(against)
-    models = _models(scores)
+    named = parse_directions(own_scores, "--score")
+    if wrong := [name for name, sign in named.items() if SIGN.get(name, sign) != sign]:
+        raise ConfigError(
+            f"--score {wrong[0]}: expected {'higher' if SIGN[wrong[0]] > 0 else 'lower'}, which is "
+            "more deleterious of a score of ntvep"
+        )
+    refuse_vcf_labels(labels)
+    models = _models(scores, named)
     table, outcomes, features = _joined(
-        {name: files for name, (files, _) in models.items()},
+        {name: parts for name, (parts, _) in models.items()},
         _in_sets(pl.concat([read_labels(path) for path in _once(labels)], how="diagonal")),
         None if reference is None else open_reference(reference),
         ref_mismatch_limit,
+        [*named],
     )
     said = parse_directions(directions)
     if unknown := set(said) - set(features):
@@ -131,7 +145,12 @@ def judge(
             f"--direction {', '.join(sorted(unknown))}: the labels have no such feature; "
             f"found {', '.join(features) or 'none'}"
         )
-    ours = scores_of(table.columns, list(models))
+    ours = scores_of(table.columns, list(models)) + [
+        Score(column, column, sign, "score", model)
+        for name, sign in named.items()
+        for model in models
+        if name not in SIGN and (column := model_column(name, model, list(models))) in table.columns
+    ]
     sizes = absolute_scores(ours) if absolute else []
     table = table.with_columns(pl.col(s.column[1:-1]).abs().alias(s.column) for s in sizes)
     judged = sizes + ours + baselines_of(table.columns, features, said)
@@ -163,37 +182,46 @@ def _once(paths: Sequence[Path]) -> Sequence[Path]:
     return paths
 
 
-def _models(paths: Sequence[Path]) -> dict[str, tuple[list[Path], Provenance]]:
-    """Files by the model that they are of: its name in the report, and its provenance."""
-    by_fingerprint: dict[str, tuple[list[Path], Provenance]] = {}
+def _models(
+    paths: Sequence[Path], named: Mapping[str, int]
+) -> dict[str, tuple[list[pl.DataFrame], Provenance | None]]:
+    """Tables by the model that they are of: its name in the report, and its provenance."""
+    by_fingerprint: dict[str, tuple[list[pl.DataFrame], Provenance]] = {}
+    unknown: dict[str, tuple[list[pl.DataFrame], Provenance | None]] = {}
     for path in _once(paths):
-        made = provenance_of(path)
-        by_fingerprint.setdefault(made.fingerprint, ([], made))[0].append(path)
+        table, made = read_any(path, named)
+        if made is None:
+            _log.warning("%s: provenance unknown: it does not say what made its scores", path)
+            unknown[f"{path.name} (provenance unknown)"] = [table], None
+        else:
+            by_fingerprint.setdefault(made.fingerprint, ([], made))[0].append(table)
     names = Counter(Path(made.model.model_id).name for _, made in by_fingerprint.values())
-    return {
-        name if names[name] == 1 else f"{name} {made.fingerprint[:6]}": (files, made)
-        for files, made in by_fingerprint.values()
+    known = {
+        name if names[name] == 1 else f"{name} {made.fingerprint[:6]}": (parts, made)
+        for parts, made in by_fingerprint.values()
         for name in [Path(made.model.model_id).name]
     }
+    return {**known, **unknown}
 
 
 def _joined(
-    models: Mapping[str, Sequence[Path]],
+    models: Mapping[str, Sequence[pl.DataFrame]],
     labels: pl.DataFrame,
     reference: FastaReference | None,
     ref_mismatch_limit: float,
+    named: Sequence[str],
 ) -> tuple[pl.DataFrame, pl.DataFrame, Sequence[str]]:
     """Labelled alleles with the scores of all models; outcomes of the labels; features."""
     table, outcomes, features = pl.DataFrame(), [], []
-    for name, files in models.items():
+    for name, parts in models.items():
         # Parts of one model may hold different scores.
-        scores = pl.concat([read_scores(path) for path in files], how="diagonal")
+        scores = pl.concat(parts, how="diagonal")
         joined = join(scores, labels, reference, ref_mismatch_limit=ref_mismatch_limit)
         if joined.repeated_scores:
             _log.info("%s: %d alleles were scored twice", name, joined.repeated_scores)
         features = [name for name in joined.features if name != MATCH_GROUP]
         outcomes.append(_outcomes(name, joined))
-        names = ("status", *SCORE_NAMES, LLR_PERCENTILE.name)
+        names = dict.fromkeys(("status", *SCORE_NAMES, LLR_PERCENTILE.name, *named))
         theirs = [name for name in names if name in scores.columns]
         renamed = joined.table.rename({c: model_column(c, name, list(models)) for c in theirs})
         table = _beside(table, renamed) if table.width else renamed

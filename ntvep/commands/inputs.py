@@ -36,10 +36,10 @@ def all_chunks(inspection: vcf.Inspection) -> Iterator[vcf.Chunk]:
 
 @contextmanager
 def opened_vcf(
-    source: Path, on_bad_record: OnBadRecord, refuse_annotated: bool = False
+    source: Path, on_bad_record: OnBadRecord, refuse_annotated: bool = False, tag: str = ""
 ) -> Iterator[vcf.Inspection]:
     """Inspect an input and say once what is odd about it."""
-    with vcf.opened(source, on_bad_record, refuse_annotated) as inspection:
+    with vcf.opened(source, on_bad_record, refuse_annotated, tag) as inspection:
         for note in inspection.notes:
             _log.warning("%s: %s", inspection.name, note)
         for bad in inspection.bad:

@@ -1,13 +1,33 @@
 """model name -> what it is: ``ntvep model list``, ``info``, ``check`` and ``fetch``."""
 
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from ntvep import dna
+from ntvep.commands.options import Options
+from ntvep.commands.ready import settings_for
+from ntvep.dna import Dna
 from ntvep.errors import ModelError
 from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.fetch import fetch
 from ntvep.models.folder import weight_files, weights_sha256
 from ntvep.models.hub import Source, licence, locate, read_record
+from ntvep.models.loaded import load_model
 from ntvep.models.recorded import Recorded, deviation, finite, recorded, revisions
 from ntvep.models.registry import FAMILIES
+from ntvep.pipeline import ScoringContext, score_alleles
+from ntvep.schema import ALLELES, Status
 from ntvep.tokens import Tokenizer
+from ntvep.windows import Span
+
+# A measurement takes about so long, once the model is warm, ...
+_SECONDS = 10.0
+# ... and no more variants than these.
+_MOST_MEASURED = 1_024
 
 
 def model_list() -> list[str]:
@@ -52,6 +72,61 @@ def model_info(model: str) -> dict[str, str]:
         "weights sha256": checkpoint.weights_sha256,
         "licence": licence(source),
         "family's licence": f"{family.licence} (of its published models)",
+    }
+
+
+@dataclass(frozen=True)
+class _RandomSequence:
+    """A contig of random bases, the same each time."""
+
+    bases: Dna
+
+    def spans(self, chrom: str) -> Sequence[Span]:
+        """All of it."""
+        return (Span(0, len(self.bases)),)
+
+    def fetch(self, chrom: str, start: int, stop: int) -> Dna:
+        """Bases of a stretch."""
+        return self.bases[start:stop]
+
+
+def model_pace(model: str, device: str = "auto", precision: str = "auto") -> dict[str, str]:
+    """Measure how long 1,000 SNVs take: llr, the default window and views, random sequence.
+
+    The SNVs lie so far apart that they share no pass, as in a list of single variants.
+
+    Args:
+        model: as in :func:`ntvep.commands.score.score_file`.
+        device: where to compute.
+        precision: of matrix products.
+    """
+    loaded = load_model(model, device=device, precision=precision)
+    settings = settings_for(loaded.description, Options(scores="llr"))
+    step = max(settings.window_bases, loaded.description.field)
+    letters = np.random.default_rng(0).choice(list("ACGT"), step * 8)
+    genome = _RandomSequence(dna.encode("".join(letters)))
+    context = ScoringContext(genome, loaded.model, loaded.description, settings)
+    places = np.linspace(2 * step, 6 * step, _MOST_MEASURED).astype(int)
+    rows = [
+        (row, 1, "random", pos + 1, ref, "ACGT"["ACGT".index(ref) - 1], Status.OK)
+        for row, pos in enumerate(places.tolist())
+        for ref in [str(letters[pos])]
+    ]
+    schema = {column.name: column.dtype for column in ALLELES}
+    alleles = pl.DataFrame(rows, schema=schema, orient="row")
+    # The first pass also finds the batch and compiles.
+    score_alleles(alleles[:1], context)
+    count, taken = 1, 0.0
+    while taken < _SECONDS / 2 and count < _MOST_MEASURED:
+        count = min(_MOST_MEASURED, 2 * count)
+        spread = alleles.gather_every(_MOST_MEASURED // count)[:count]
+        began = time.monotonic()
+        score_alleles(spread, context)
+        taken = time.monotonic() - began
+    where = f"{loaded.identity.precision} on {loaded.identity.device}"
+    return {
+        "1,000 variants": f"{1000 * taken / count:.3g} s (llr, {settings.views} views, windows of "
+        f"{settings.window_bases:,} bases, {where}; {count} SNVs of random sequence measured)"
     }
 
 

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ntvep.defaults import (
+    DEFAULT_MAX_ALLELE_BASES,
+    DEFAULT_MAX_N_FRACTION,
+    DEFAULT_MISMATCH_LIMIT,
+    DEFAULT_VIEWS,
+)
 from ntvep.objectives import Pool, Softmax
-from ntvep.settings import DEFAULT_MAX_ALLELE_BASES, DEFAULT_MAX_N_FRACTION, DEFAULT_VIEWS
 
 OnBadRecord = Literal["fail", "skip"]
-DEFAULT_MISMATCH_LIMIT = 0.1
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,10 @@ class Options:
         refuse_annotated: stop if the input already has NTVEP annotations.
         cache: folder of known scores: read, and given those that are new.
         fingerprint: which of the cache's scores to read with the model ``none``.
+        regions: ``CONTIG:FIRST-LAST`` or BED files: score only records that overlap one of them.
+        pass_only: score only records whose FILTER is PASS or missing.
+        tag: of the INFO keys, so that scores of several models live in one VCF.
+        show_ref: write what the reference has where REF disagrees with it.
     """
 
     scores: str | Sequence[str] = "all"
@@ -61,3 +69,7 @@ class Options:
     refuse_annotated: bool = False
     cache: Path | None = None
     fingerprint: str | None = None
+    regions: Sequence[str] = ()
+    pass_only: bool = False
+    tag: str = ""
+    show_ref: bool = False

@@ -1,9 +1,15 @@
-"""time -> how many records are scored together, where a run that is killed must lose little."""
+"""time -> how many records are scored together, and how long a run will take."""
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+_log = logging.getLogger("ntvep")
+# After so long the pace is known well enough to say how long a run takes, ...
+_KNOWN_AFTER = 30.0
+# ... which is said where it is longer than this.
+_LONG = 2 * 3600.0
 # A plan takes about so long: what a killed run has to repeat.
 _SECONDS = 30.0
 
@@ -33,3 +39,36 @@ class Pace:
             rate = records / max(now - self._since, 1e-9)
             self.size = max(1, min(self.full, int(rate * _SECONDS)))
         self._since = now
+
+
+@dataclass
+class Forecast:
+    """Warns once, soon after the start, of a run that will take hours.
+
+    Attributes:
+        records: how many there are.
+    """
+
+    records: int
+    _done: float = field(default=0.0, init=False)
+    _since: float = field(default_factory=lambda: time.monotonic(), init=False)
+    _is_open: bool = field(default=True, init=False)
+
+    def done(self, records: float) -> None:
+        """Count records, or parts of them, that have been scored."""
+        self._done += records
+        elapsed = time.monotonic() - self._since
+        if not self._is_open or elapsed < _KNOWN_AFTER or not self._done:
+            return
+        self._is_open = False
+        left = (self.records - self._done) * elapsed / self._done
+        if left > _LONG:
+            _log.warning(
+                "at the pace of its first %.0f s this run takes about %.0f more hours (%d records, "
+                "%.2f/s). Faster: a GPU, --scores llr, --views 1, a shorter --window-bases, or "
+                "jobs side by side (ntvep split)",
+                elapsed,
+                left / 3600,
+                self.records,
+                self._done / elapsed,
+            )

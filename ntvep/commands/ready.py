@@ -10,12 +10,12 @@ from typing import Protocol, TypeVar
 import polars as pl
 
 from ntvep.commands.options import Options
-from ntvep.commands.pace import Pace
+from ntvep.commands.pace import Forecast, Pace
 from ntvep.description import Description
 from ntvep.errors import ConfigError
 from ntvep.io.cache import Identity, ScoreCache, the_identity
 from ntvep.io.fasta import FastaReference
-from ntvep.models.loaded import LoadedModel, load_model
+from ntvep.models.loaded import LoadedModel, described, load_model
 from ntvep.pipeline import PAIRS_PER_PLAN, Scored, ScoringContext, score_stream
 from ntvep.progress import progress
 from ntvep.provenance import Provenance, fingerprint
@@ -83,6 +83,8 @@ def ready(genome: FastaReference, model: str, options: Options) -> Ready:
     parse_scores(options.scores)
     if model == NO_MODEL:
         return _known_only(genome, options)
+    # Options that this model cannot be asked are refused before its weights are read.
+    settings_for(described(model)[1], options)
     loaded = load_model(
         model,
         device=options.device,
@@ -214,13 +216,14 @@ def score_chunks(
         if pace:
             pace.done(_records(chunk))
 
+    forecast = Forecast(records)
     with progress("records", records, quiet=quiet) as advance:
-        score_stream(
-            chunks,
-            context,
-            use_and_measure,
-            lambda chunk, share: advance(share * _records(chunk)),
-        )
+
+        def count(chunk: C, share: float) -> None:
+            advance(share * _records(chunk))
+            forecast.done(share * _records(chunk))
+
+        score_stream(chunks, context, use_and_measure, count)
 
 
 def _records(chunk: HasAlleles) -> int:

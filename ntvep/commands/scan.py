@@ -1,7 +1,6 @@
 """a region -> every SNV of it, scored: ``ntvep scan``."""
 
 import logging
-import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from ntvep import dna
 from ntvep.commands.options import Options
 from ntvep.commands.ready import ready
 from ntvep.commands.score import Input, Output, write_scores
+from ntvep.commands.selection import REGION, bounds
 from ntvep.commands.summary import Summary
 from ntvep.commands.writers import targets
 from ntvep.errors import ConfigError, InputError
@@ -25,9 +25,6 @@ from ntvep.schema import ALLELES, Status
 from ntvep.windows import Span, merged
 
 _log = logging.getLogger("ntvep")
-_REGION = re.compile(
-    r"(?P<contig>[^\s:]+)(?::(?P<first>\d[\d,]{0,14})(?:-(?P<last>\d[\d,]{0,14}))?)?"
-)
 # Bases of a region that are read at once.
 _STEP = 1 << 16
 
@@ -99,14 +96,14 @@ def alleles_of(
 
 def parsed_region(region: str, genome: FastaReference) -> tuple[str, Span]:
     """Contig and place of ``--region``; see :func:`scan_regions`."""
-    match = _REGION.fullmatch(region)
+    match = REGION.fullmatch(region)
     if not match:
         raise ConfigError(f"--region is {region!r}; expected CONTIG:FIRST-LAST, 1-based")
     chrom = match["contig"]
     spans = genome.spans(chrom)
     if match["first"] is None and len(spans) == 1:
         return chrom, spans[0]
-    first, last = (int((match[e] or match["first"] or "0").replace(",", "")) for e in _ENDS)
+    first, last = bounds(match)
     wanted = Span(first - 1, last)
     if not any(span.start <= wanted.start < wanted.stop <= span.stop for span in spans):
         there = ", ".join(f"{chrom}:{span.start + 1}-{span.stop}" for span in spans)
@@ -115,9 +112,6 @@ def parsed_region(region: str, genome: FastaReference) -> tuple[str, Span]:
             "region inside it, its first base not behind its last"
         )
     return chrom, wanted
-
-
-_ENDS = ("first", "last")
 
 
 def _count(genome: Reference, chrom: str, place: Span, deletions: bool) -> int:

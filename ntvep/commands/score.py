@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from ntvep.commands.inputs import judge_assembly, opened_vcf
+from ntvep.commands.mismatches import Mismatches
 from ntvep.commands.options import Options
 from ntvep.commands.ready import Ready, ready, score_chunks
+from ntvep.commands.selection import Selection, selection
 from ntvep.commands.summary import Summary
-from ntvep.commands.writers import Targets, targets, writers
+from ntvep.commands.writers import PLAIN, Naming, Targets, targets, writers
 from ntvep.errors import NumericalFailureError, UnscoredError
 from ntvep.io import vcf
 from ntvep.io.fasta import open_reference
@@ -41,11 +43,13 @@ class Output:
         where: the files.
         staging: holds their places until all is well.
         command: what the user typed, for the provenance.
+        naming: of the keys in a VCF.
     """
 
     where: Targets
     staging: Staging
     command: str
+    naming: Naming = PLAIN
 
 
 def score_file(
@@ -84,20 +88,29 @@ def score_file(
     for path in where.files:
         refuse_overwriting(path, (source, reference))
     parse_scores(options.scores)
+    naming, chosen = Naming(options.tag, options.show_ref), selection(options)
     genome = open_reference(reference)
     with (
         staged(where.files, force=force) as staging,
-        opened_vcf(source, options.on_bad_record, options.refuse_annotated) as inspection,
+        opened_vcf(
+            source, options.on_bad_record, options.refuse_annotated, options.tag
+        ) as inspection,
     ):
         judge_assembly(inspection, genome, options.ref_mismatch_limit)
         made = ready(genome, model, options)
-        read = partial(vcf.read_chunks, inspection)
-        summary = write_scores(
-            made, Input(inspection, read), Output(where, staging, command), started, quiet
-        )
+        given = Input(inspection, partial(_selected_chunks, inspection, chosen))
+        target = Output(where, staging, command, naming)
+        summary = write_scores(made, given, target, started, quiet)
     summary.log()
     _judge(summary, output, strict)
     return summary
+
+
+def _selected_chunks(
+    inspection: vcf.Inspection, chosen: Selection | None, sizes: Iterable[int]
+) -> Iterator[vcf.Chunk]:
+    chunks = vcf.read_chunks(inspection, sizes)
+    return chunks if chosen is None else map(chosen.applied, chunks)
 
 
 def _judge(summary: Summary, output: Path, strict: bool) -> None:
@@ -107,10 +120,12 @@ def _judge(summary: Summary, output: Path, strict: bool) -> None:
             f"{output}: NaN or infinity for {failures} of {summary.alleles} alleles, "
             "whose status says so; all other scores are there. Try --precision fp32"
         )
-    if strict and summary.ok < summary.alleles:
-        counts = ", ".join(f"{n} {s}" for s, n in summary.statuses.items() if s != Status.OK)
+    fine = (Status.OK, Status.NOT_SELECTED)
+    unscored = {s: n for s, n in summary.statuses.items() if s not in fine}
+    if strict and unscored:
+        counts = ", ".join(f"{n} {s}" for s, n in unscored.items())
         raise UnscoredError(
-            f"{output}: {summary.alleles - summary.ok} of {summary.alleles} alleles have no score "
+            f"{output}: {sum(unscored.values())} of {summary.alleles} alleles have no score "
             f"({counts}). The output is whole; leave --strict out to accept it"
         )
 
@@ -133,12 +148,14 @@ def write_scores(made: Ready, given: Input, output: Output, started: float, quie
         bad_records=[asdict(bad) for bad in inspection.bad],
         contig_aliases=genome.aliases,
     )
-    lengths = genome.lengths(inspection.contigs)
-    with writers(output.where, output.staging, inspection, provenance, lengths, summary) as write:
+    lengths, mismatches = genome.lengths(inspection.contigs), Mismatches(genome)
+    with writers(
+        output.where, output.staging, inspection, provenance, lengths, summary, output.naming
+    ) as write:
 
         def use(chunk: vcf.Chunk, scored: Scored) -> None:
             summary.count(scored.scores["status"], scored.passes, scored.known)
-            write(chunk.lines, scored.scores)
+            write(chunk.lines, scored.scores, mismatches.found_in(scored.scores))
 
         score_chunks(given.read, inspection.records, made, use, quiet)
         summary.seconds = round(time.monotonic() - started, 3)

@@ -9,7 +9,7 @@ import polars as pl
 
 from ntvep.commands.inputs import all_chunks, judge_assembly, opened_vcf
 from ntvep.commands.options import Options
-from ntvep.commands.ready import settings_for
+from ntvep.commands.ready import NO_MODEL, settings_for
 from ntvep.commands.summary import Summary
 from ntvep.errors import ConfigError
 from ntvep.io.fasta import FastaReference, open_reference
@@ -67,7 +67,7 @@ def list_variants(
 
 
 def _judge(genome: FastaReference, model: str | None, options: Options) -> Judge:
-    if model is None:
+    if model in (None, NO_MODEL):
         return lambda alleles: (placed(alleles, genome, options.max_allele_bases), 0)
     _, description = described(model)
     context = ScoringContext(genome, None, description, settings_for(description, options))

@@ -19,7 +19,7 @@ from ntvep.io.vcf_scores import provenance_in, scores_in
 from ntvep.models.loaded import load_model
 from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.provenance import Provenance
-from ntvep.schema import ALLELES, STATUS_DTYPE
+from ntvep.schema import ALLELES, STATUS_DTYPE, Status
 
 _log = logging.getLogger("ntvep")
 # As many disagreements are shown.
@@ -53,6 +53,7 @@ def verify(
     tolerance: float = 1e-4,
     device: str = "auto",
     precision: str | None = None,
+    tag: str = "",
 ) -> Verification:
     """Score randomly chosen alleles of an output again, with its own settings.
 
@@ -66,6 +67,7 @@ def verify(
             another release of torch, moves the last digits.
         device: where to compute.
         precision: of matrix products; None takes the output's own.
+        tag: of an annotated VCF: which scores, if they were made with ``--tag``.
 
     Raises:
         InputError: the file has no provenance of ours.
@@ -77,7 +79,7 @@ def verify(
     stored, provenance = (
         _of_table(source, sample, seed)
         if source.suffix == ".parquet"
-        else _of_vcf(source, sample, seed)
+        else _of_vcf(source, sample, seed, tag)
     )
     made = provenance.model
     settings = provenance.settings
@@ -100,7 +102,12 @@ def verify(
     setup = ScoringContext(genome, scorer.model, scorer.description, settings)
     alleles = stored.select([column.name for column in ALLELES])
     readable = pl.Series("status", map(text_status, stored["ref"], stored["alt"]), STATUS_DTYPE)
-    fresh = score_alleles(alleles.with_columns(readable), setup).scores
+    # What was not asked for is not asked for again.
+    left_out = pl.col("status") == Status.NOT_SELECTED
+    asked = alleles.with_columns(
+        pl.when(left_out).then("status").otherwise(readable).alias("status")
+    )
+    fresh = score_alleles(asked, setup).scores
     found = _compared(stored, fresh, settings.score_columns, tolerance)
     if found.differing:
         shown = "\n  ".join(found.differing[:_SHOWN])
@@ -170,10 +177,10 @@ def _of_table(source: Path, sample: int, seed: int) -> tuple[pl.DataFrame, Prove
     return pl.concat(parts), provenance
 
 
-def _of_vcf(source: Path, sample: int, seed: int) -> tuple[pl.DataFrame, Provenance]:
+def _of_vcf(source: Path, sample: int, seed: int, tag: str) -> tuple[pl.DataFrame, Provenance]:
     """The alleles of a sample of the records of an annotated VCF, in their order."""
     with vcf.opened(source) as inspection:
-        provenance = provenance_in(inspection)
+        provenance = provenance_in(inspection, tag)
         columns = provenance.columns
         chosen, first, parts = _choice(inspection.records, sample, seed), 0, []
         for chunk in vcf.read_chunks(inspection, repeat(CHUNK_RECORDS)):
@@ -181,7 +188,7 @@ def _of_vcf(source: Path, sample: int, seed: int) -> tuple[pl.DataFrame, Provena
             here = chosen[(chosen >= first) & (chosen < behind)]
             rows = chunk.alleles.filter(pl.col("record").is_in(here.tolist()))
             lines = [chunk.lines[number - first] for number in here]
-            parts.append(scores_in(rows, lines, columns, inspection.name))
+            parts.append(scores_in(rows, lines, columns, inspection.name, tag))
             first = behind
     if not parts:
         raise InputError(f"{source}: has no record; there is nothing to verify")

@@ -48,8 +48,12 @@ def known_direction(name: str) -> int | None:
     return next((sign for pattern, sign in _KNOWN if re.search(pattern, words)), None)
 
 
-def parse_directions(texts: Sequence[str]) -> dict[str, int]:
+def parse_directions(texts: Sequence[str], option: str = "--direction") -> dict[str, int]:
     """Names -> signs, of what was typed as ``NAME:lower`` or ``NAME:higher``.
+
+    Args:
+        texts: as typed.
+        option: where, for messages.
 
     Raises:
         ConfigError: another form, or a name with both directions.
@@ -58,9 +62,9 @@ def parse_directions(texts: Sequence[str]) -> dict[str, int]:
     for text in texts:
         name, colon, word = text.rpartition(":")
         if not (name and colon and word in SIGNS):
-            raise ConfigError(f"--direction {text}: expected NAME:lower or NAME:higher")
+            raise ConfigError(f"{option} {text}: expected NAME:lower or NAME:higher")
         if said.setdefault(name, SIGNS[word]) != SIGNS[word]:
-            raise ConfigError(f"--direction {name}: was said to be lower and higher; expected one")
+            raise ConfigError(f"{option} {name}: was said to be lower and higher; expected one")
     return said
 
 

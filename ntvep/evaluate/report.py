@@ -66,7 +66,7 @@ class Report:
     """
 
     sets: Sequence[LabelSet]
-    models: Mapping[str, Provenance]
+    models: Mapping[str, Provenance | None]
     labels: Sequence[str]
     version: str
     command: str
@@ -96,7 +96,9 @@ def render(report: Report) -> Iterator[tuple[str, bytes]]:
     content = {
         "version": report.version,
         "command": report.command,
-        "fingerprints": {name: made.fingerprint for name, made in report.models.items()},
+        "fingerprints": {
+            name: made.fingerprint if made else None for name, made in report.models.items()
+        },
         "labels": [labels.analysis.name for labels in report.sets],
     }
     yield MARK, (json.dumps(content, indent=2) + "\n").encode()
@@ -237,7 +239,9 @@ def _links(row: Mapping[str, Any]) -> Mapping[str, str]:
     }
 
 
-def _provenance(made: Provenance) -> Mapping[str, object]:
+def _provenance(made: Provenance | None) -> Mapping[str, object]:
+    if made is None:
+        return {"made by": "unknown: the table does not say it, or was changed since"}
     contigs = ", ".join(f"{name} {md5}" for name, md5 in made.contigs.items())
     return {
         "model": made.model.model_id,

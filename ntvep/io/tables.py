@@ -66,6 +66,16 @@ def _group_end(rows: pl.DataFrame) -> int:
     return int(rows["record"].search_sorted(rows["record"][_ROW_GROUP - 1], side="right"))
 
 
+def has_provenance(path: Path) -> bool:
+    """Whether a table says what made it.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    with _parquet(path) as file:
+        return {_PROVENANCE, _SUMMARY} <= set(file.metadata.metadata or {})
+
+
 def read_metadata(path: Path) -> tuple[str, str]:
     """Provenance and summary (JSON) of a table that ntvep wrote.
 

@@ -15,7 +15,7 @@ import polars as pl
 from ntvep.errors import InputError
 from ntvep.io.open_vcf import open_lines, spool
 from ntvep.io.staging import STANDARD_STREAM
-from ntvep.io.vcf_header import OURS, Used
+from ntvep.io.vcf_header import Used, ours
 from ntvep.io.vcf_lines import Header, Problem, Record, read_header, read_records
 from ntvep.schema import ALLELES, Status, check
 
@@ -80,7 +80,10 @@ class Chunk:
 
 @contextmanager
 def opened(
-    source: Path, on_bad_record: Literal["fail", "skip"] = "fail", refuse_annotated: bool = False
+    source: Path,
+    on_bad_record: Literal["fail", "skip"] = "fail",
+    refuse_annotated: bool = False,
+    tag: str = "",
 ) -> Iterator[Inspection]:
     """Inspect a VCF or BCF; standard input is kept in a temporary file meanwhile.
 
@@ -90,16 +93,20 @@ def opened(
     is_stdin = source == STANDARD_STREAM
     # A pipe under a name, as in ``ntvep score <(zcat x.vcf.gz)``, can be read only once too.
     if not is_stdin and not source.is_fifo():
-        yield inspect(source, str(source), on_bad_record, refuse_annotated)
+        yield inspect(source, str(source), on_bad_record, refuse_annotated, tag)
         return
     name = "standard input" if is_stdin else str(source)
     with tempfile.TemporaryDirectory(prefix="ntvep-") as folder, ExitStack() as stack:
         stream = sys.stdin.buffer if is_stdin else stack.enter_context(source.open("rb"))
-        yield inspect(spool(stream, Path(folder)), name, on_bad_record, refuse_annotated)
+        yield inspect(spool(stream, Path(folder)), name, on_bad_record, refuse_annotated, tag)
 
 
 def inspect(
-    path: Path, name: str, on_bad_record: Literal["fail", "skip"], refuse_annotated: bool = False
+    path: Path,
+    name: str,
+    on_bad_record: Literal["fail", "skip"],
+    refuse_annotated: bool = False,
+    tag: str = "",
 ) -> Inspection:
     """Read an input once, whole: prove it intact and learn what its header lacks.
 
@@ -107,7 +114,8 @@ def inspect(
         path: VCF text, gzip, bgzip, or BCF; the content decides.
         name: how the user called it, for messages.
         on_bad_record: stop at a line that is no record, or leave such lines out and list them.
-        refuse_annotated: stop if it already has annotations of ntvep.
+        refuse_annotated: stop if it already has annotations of ntvep, of this tag.
+        tag: of the run that will annotate it.
 
     Raises:
         InputError: damaged, cut, not a VCF, or a bad record; names the line.
@@ -136,7 +144,8 @@ def inspect(
             f"least one that is sound. The first, line {number}: {problem.reason}. "
             f"{problem.remedy}"
         )
-    is_ours = any(OURS.match(line) for line in header.lines) or used.has_ours
+    own = ours(header.lines, tag)
+    is_ours = any(map(own.lines.match, header.lines)) or used.has(own)
     if is_ours and refuse_annotated:
         raise InputError(
             f"{name}: already has NTVEP annotations; leave --refuse-annotated out to replace them"

@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from ntvep.io.vcf_keys import FLAG, TEXT, Field, Shape, reserved, samples_pattern, widened
 from ntvep.io.vcf_lines import FILEFORMAT, Record
+from ntvep.schema import tagged_key
 
-# What an earlier run of ours added to a header.
-OURS = re.compile(rb"##INFO=<ID=NTVEP_|##ntvep_")
+# A run with --tag X leaves a line ##ntvep_X_scores.
+_TAGS = re.compile(rb"##ntvep_([A-Za-z0-9]+)_scores=")
 _DECLARED = re.compile(rb'##(INFO|FILTER|FORMAT|contig)=<(?:[^"]*,)?ID=(<[^>]*>|[^,>]+)')
 _CONTIG_LENGTH = re.compile(rb"##contig=<.*\blength=(\d+)")
 _VERSION = re.compile(rb"##fileformat=VCFv4\.(\d+)")
@@ -20,6 +22,38 @@ _INFO_KEY = re.compile(rb"(?:^|;)([^=;]+=?)")
 _MOST_PATTERNS = 1000
 # Beyond this a .tbi cannot point (tabix, 14-bit linear index over 2^29 bases).
 TBI_END = 1 << 29
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Which keys of INFO and header lines one run of ours has: those it writes, and replaces.
+
+    Attributes:
+        tag: of ``--tag``; empty for none.
+        keys: what an entry of INFO begins with.
+        lines: what a header line begins with.
+    """
+
+    tag: str
+    keys: re.Pattern[bytes]
+    lines: re.Pattern[bytes]
+
+    def key(self, plain: str) -> str:
+        """The INFO key of a column or status."""
+        return tagged_key(plain, self.tag)
+
+
+def tags_in(header: Sequence[bytes]) -> list[str]:
+    """Tags of the runs that annotated a VCF with ``--tag``."""
+    return [match[1].decode() for line in header if (match := _TAGS.match(line))]
+
+
+def ours(header: Sequence[bytes] = (), tag: str = "") -> Ours:
+    """What is a run's own in a VCF with this header: scores of other tags are not."""
+    own = f"{tag}_" if tag else "".join(f"(?!{other}_)" for other in tags_in(header))
+    keys = f"NTVEP_{own}".encode()
+    lines = f"##INFO=<ID=NTVEP_{own}|##ntvep_{own}".encode()
+    return Ours(tag, re.compile(keys), re.compile(lines))
 
 
 def declared(header: Sequence[bytes]) -> dict[bytes, set[bytes]]:
@@ -59,10 +93,9 @@ class Used:
         known = self.declared[field.encode()]
         return {key: shape for key, shape in reserved(field, minor).items() if key not in known}
 
-    @property
-    def has_ours(self) -> bool:
-        """Whether a record has an INFO key of ours, declared or not."""
-        return any(key.startswith(b"NTVEP_") for key in self._info_keys)
+    def has(self, own: Ours) -> bool:
+        """Whether a record has an INFO key of a run of ours, declared or not."""
+        return any(map(own.keys.match, self._info_keys))
 
     @property
     def needs_csi(self) -> bool:

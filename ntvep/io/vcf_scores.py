@@ -6,22 +6,35 @@ import polars as pl
 
 from ntvep.errors import InputError
 from ntvep.io.vcf import Inspection, place_and_info
+from ntvep.io.vcf_header import tags_in
 from ntvep.provenance import Provenance
-from ntvep.schema import FRAMESHIFTED, STATUS_DTYPE, STATUS_VCF, Column, Status
+from ntvep.schema import FRAMESHIFTED, STATUS_DTYPE, STATUS_VCF, Column, Status, tagged_key
 
 
-def provenance_in(inspection: Inspection) -> Provenance:
+def provenance_in(inspection: Inspection, tag: str = "") -> Provenance:
     """What the header says of how the scores were made.
 
     Raises:
         InputError: it is not a VCF that ntvep annotated.
     """
     header = [line.decode("utf-8", "replace") for line in inspection.header]
-    return Provenance.from_vcf_header(header, inspection.name)
+    tags = tags_in(inspection.header)
+    if tag not in ("", *tags) or (tags and not tag and not _has_untagged(header)):
+        known = f"the tags {', '.join(tags)}: give one of them" if tags else "none: leave it out"
+        raise InputError(f"{inspection.name}: --tag is {tag!r}; expected {known}")
+    return Provenance.from_vcf_header(header, inspection.name, tag)
+
+
+def _has_untagged(header: Sequence[str]) -> bool:
+    return any(line.startswith("##ntvep_scores=") for line in header)
 
 
 def scores_in(
-    alleles: pl.DataFrame, lines: Sequence[bytes], columns: Sequence[Column], name: str
+    alleles: pl.DataFrame,
+    lines: Sequence[bytes],
+    columns: Sequence[Column],
+    name: str,
+    tag: str = "",
 ) -> pl.DataFrame:
     """Alleles with the status and the scores that INFO of their records has.
 
@@ -30,6 +43,7 @@ def scores_in(
         lines: the records.
         columns: of SCORES; those that VCF has are read.
         name: of the file, for errors.
+        tag: of the run whose scores are read.
 
     Returns:
         ALLELES and the columns of numbers, without ``frameshifted``.
@@ -39,20 +53,20 @@ def scores_in(
     """
     counts = alleles.group_by("record", maintain_order=True).len()["len"].to_list()
     values: dict[str, list[str | None]] = {c.name: [] for c in columns if c.vcf}
-    statuses: list[str] = []
+    status_key, statuses = tagged_key(STATUS_VCF, tag), list[str]()
     for line, count in zip(lines, counts, strict=True):
         chrom, pos, entries = place_and_info(line)
         info = dict(entry.partition("=")[::2] for entry in entries)
-        given = info.get(STATUS_VCF, "").split(",")
+        given = info.get(status_key, "").split(",")
         if len(given) != count or not {*given} <= {*Status}:
             raise InputError(
-                f"{name}: a sampled record at {chrom}:{pos} has no {STATUS_VCF} for each ALT; it "
+                f"{name}: a sampled record at {chrom}:{pos} has no {status_key} for each ALT; it "
                 "was added, or changed, after scoring. Score the file again"
             )
         statuses += given
         for column in columns:
             if column.vcf:
-                given = info.get(column.vcf, ",".join("." * count)).split(",")
+                given = info.get(tagged_key(column.vcf, tag), ",".join("." * count)).split(",")
                 values[column.name] += [None if value == "." else value for value in given]
     read = pl.DataFrame(values, schema=dict.fromkeys(values, pl.String()))
     scores = read.select(pl.col(n).cast(pl.Float64) for n in values if n != FRAMESHIFTED.name)

@@ -22,8 +22,8 @@ from ntvep.errors import ConfigError, OutputError
 from ntvep.io.open_vcf import BGZF_EOF, quiet_htslib
 from ntvep.io.staging import INDEXES, STANDARD_STREAM
 from ntvep.io.vcf import Inspection
-from ntvep.io.vcf_header import OURS, declared
-from ntvep.schema import STATUS_VCF, Column, Status
+from ntvep.io.vcf_header import Ours, declared, ours
+from ntvep.schema import REF_VCF, STATUS_VCF, Column, Status
 
 # Bytes of text in a bgzip block, as htslib cuts them: even incompressible text then fits in 64 KiB.
 _BGZIP_TEXT = 0xFF00
@@ -39,6 +39,8 @@ def output_header(
     how: str,
     provenance: Sequence[str],
     lengths: Mapping[str, int],
+    tag: str = "",
+    show_ref: bool = False,
 ) -> list[bytes]:
     """Header lines of the annotated VCF, line ends included.
 
@@ -48,8 +50,11 @@ def output_header(
         how: the layer, pool and views, for every description.
         provenance: lines that say what made this file.
         lengths: of contigs that the input does not declare, where they are known.
+        tag: of the run; what runs with another tag added stays.
+        show_ref: declare ``NTVEP_REF``.
     """
-    kept = [line for line in inspection.header if not OURS.match(line)]
+    own = ours(inspection.header, tag)
+    kept = [line for line in inspection.header if not own.lines.match(line)]
     added = list(inspection.added)
     for place, line in enumerate(added):
         # Other ids need not be UTF-8, as a contig's name must.
@@ -59,22 +64,31 @@ def output_header(
                 added[place] = b"##contig=<ID=%s,length=%d>" % (contig, length)
     first = [added.pop(0)] if added and added[0].startswith(b"##fileformat") else []
     statuses = ", ".join(status.value for status in Status)
-    infos = [(STATUS_VCF, "String", f"Why this ALT has scores or has none: {statuses}")]
+    infos = [(own.key(STATUS_VCF), "String", f"Why this ALT has scores or has none: {statuses}")]
     for column in columns:
         kind = "Integer" if column.dtype == pl.Boolean else "Float"
         unit = f" [{column.unit}]" if column.unit else ""
-        infos.append((column.vcf, kind, f"{column.name}{unit}: {column.meaning}; {how}"))
+        infos.append((own.key(column.vcf), kind, f"{column.name}{unit}: {column.meaning}; {how}"))
     described = [
         f'##INFO=<ID={key},Number=A,Type={kind},Description="{text}">'.encode()
         for key, kind, text in infos
     ]
+    if show_ref:
+        described.append(
+            f'##INFO=<ID={own.key(REF_VCF)},Number=1,Type=String,Description="What the reference '
+            'has where REF disagrees with it">'.encode()
+        )
     end = inspection.newline
-    own = [line + end for line in (*added, *described, *(line.encode() for line in provenance))]
-    return [*(line + end for line in first), *kept[:-1], *own, kept[-1]]
+    made = [line + end for line in (*added, *described, *(line.encode() for line in provenance))]
+    return [*(line + end for line in first), *kept[:-1], *made, kept[-1]]
 
 
 def annotate(
-    lines: Sequence[bytes], scores: pl.DataFrame, columns: Sequence[Column]
+    lines: Sequence[bytes],
+    scores: pl.DataFrame,
+    columns: Sequence[Column],
+    own: Ours | None = None,
+    differing: Mapping[int, str] | None = None,
 ) -> list[bytes]:
     """Records with their scores in INFO; every byte outside INFO stays.
 
@@ -83,15 +97,20 @@ def annotate(
         scores: SCORES of exactly these records, in order.
         columns: score columns to write; one that is null for all ALTs of a record is left out of
             that record. Values have 6 significant digits.
+        own: names of the keys, and which of them are replaced.
+        differing: what the reference has, by number of the record, for ``NTVEP_REF``.
 
     Raises:
         ValueError: ``scores`` are of other records. This is a fault of ours, not of the input.
     """
+    own = own or ours()
+    status_key = own.key(STATUS_VCF)
     counts = scores.group_by("record", maintain_order=True).len()["len"].to_list()
     statuses = scores["status"].cast(pl.String).to_list()
-    values = [(f"{c.vcf}=", _printed(scores[c.name])) for c in columns]
+    values = [(f"{own.key(c.vcf)}=", _printed(scores[c.name])) for c in columns]
     chroms, places = scores["chrom"].to_list(), scores["pos"].to_list()
     refs, alts = scores["ref"].to_list(), scores["alt"].to_list()
+    records = scores["record"].to_list()
     annotated, begin = [], 0
     for line, count in zip(lines, counts, strict=True):
         # Rows are joined by key, not by order: a score on another record is worse than none.
@@ -101,7 +120,7 @@ def annotate(
             raise ValueError(f"scores of {key[0]}:{key[1]} stand beside another record")
         if count == 1:
             parts = [key + column[begin] for key, column in values if column[begin] != "."]
-            parts.append(f"{STATUS_VCF}={statuses[begin]}")
+            parts.append(f"{status_key}={statuses[begin]}")
         else:
             end = begin + count
             parts = [
@@ -109,9 +128,11 @@ def annotate(
                 for key, column in values
                 if any(value != "." for value in column[begin:end])
             ]
-            parts.append(f"{STATUS_VCF}={','.join(statuses[begin:end])}")
+            parts.append(f"{status_key}={','.join(statuses[begin:end])}")
+        if differing and (bases := differing.get(records[begin])):
+            parts.append(f"{own.key(REF_VCF)}={bases}")
         begin += count
-        annotated.append(_with_info(line, ";".join(parts).encode()))
+        annotated.append(_with_info(line, ";".join(parts).encode(), own))
     return annotated
 
 
@@ -121,16 +142,16 @@ def _printed(column: pl.Series) -> list[str]:
     return ["." if value is None else f"{value:.6g}" for value in column]
 
 
-def _with_info(line: bytes, ours: bytes) -> bytes:
+def _with_info(line: bytes, added: bytes, own: Ours) -> bytes:
     before = _before_info(line)
     info, samples, _ = line[before:].partition(b"\t")
     # Only the last column has the line's end behind it.
     info = info if samples else info.rstrip(b"\r\n")
     rest = line[before + len(info) :]
     if b"NTVEP_" in info:
-        info = b";".join(part for part in info.split(b";") if not part.startswith(b"NTVEP_"))
+        info = b";".join(part for part in info.split(b";") if not own.keys.match(part))
     info = info.rstrip(b";")
-    joined = ours if info in (b"", b".") else info + b";" + ours
+    joined = added if info in (b"", b".") else info + b";" + added
     return line[:before] + joined + rest
 
 

@@ -46,8 +46,8 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def resolve_precision(name: str, device: torch.device) -> str:
-    """The precision for ``--precision``; ``auto`` is fp16 on CUDA and fp32 elsewhere.
+def resolve_precision(name: str, device: torch.device, half: str = "fp16") -> str:
+    """The precision for ``--precision``; ``auto`` is ``half`` on CUDA and fp32 elsewhere.
 
     Products in float16 with float32 sums keep the order of ``llr`` and of every distance: rank
     correlations with float64 above 0.999 (benchmarks/README.md, "Precision"). bfloat16 takes the
@@ -57,7 +57,7 @@ def resolve_precision(name: str, device: torch.device) -> str:
         ConfigError: the name is unknown, or the device cannot compute in it.
     """
     if name == "auto":
-        return "fp16" if device.type == "cuda" else "fp32"
+        name = half if device.type == "cuda" else "fp32"
     if name not in PRECISIONS:
         raise ConfigError(f"--precision is {name!r}; expected one of auto, {', '.join(PRECISIONS)}")
     if name == "tf32" and device.type != "cuda":

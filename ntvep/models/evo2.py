@@ -428,6 +428,8 @@ def _describe(folder: Path, config: Config) -> Description:
         max_tokens=arch.max_tokens,
         default_bases=min(arch.trained, 8192),
         trained_bases=arch.trained,
+        # It was trained so; its residual stream is wide for float16.
+        half="bf16",
     )
 
 

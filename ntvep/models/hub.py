@@ -1,4 +1,4 @@
-"""model name -> checkpoint folder on this machine: never asks a network (``fetch`` does)."""
+"""model name -> checkpoint folder and licence on this machine: no network (``fetch`` has one)."""
 
 import json
 import re
@@ -9,8 +9,9 @@ from typing import Any
 from ntvep.cache_dir import cache_dir
 from ntvep.errors import ModelError
 
-DEMO = "demo"
-DEMO_FOLDER = Path(__file__).parents[1] / "demo" / "model"
+_DEMOS = Path(__file__).parents[1] / "demo"
+# Models that come with ntvep: a small GPN, and a small Nucleotide Transformer.
+EMBEDDED = {"demo": _DEMOS / "gpn", "demo-6mer": _DEMOS / "model"}
 # As the hub itself has it, so that a mistyped path is not taken for an id.
 MODEL_ID = re.compile(r"(?!.*(--|\.\.|\.git$))\b[\w.-]+\b/\b[\w.-]{1,96}\b", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -39,15 +40,15 @@ def locate(model: str) -> Source:
     """Find a checkpoint on this machine; never asks a network.
 
     Args:
-        model: ``demo``, a folder, or a hub id (``org/name``, ``org/name@revision``) that
-            :func:`ntvep.models.fetch.fetch` has put in place or that lies in Hugging Face's own
-            cache.
+        model: ``demo``, ``demo-6mer``, a folder, or a hub id (``org/name``,
+            ``org/name@revision``) that :func:`ntvep.models.fetch.fetch` has put in place or
+            that lies in Hugging Face's own cache.
 
     Raises:
         ModelError: there is none; says what to type.
     """
-    if model == DEMO:
-        return Source(DEMO_FOLDER, "ntvep-demo", None)
+    if model in EMBEDDED:
+        return Source(EMBEDDED[model], f"ntvep-{model}", None)
     folder = Path(model)
     if model and folder.is_dir():
         refuse_links_outside(folder)

@@ -74,8 +74,8 @@ def load_model(
         torch.set_num_threads(threads)
     if deterministic:
         be_deterministic()
-    where = resolve_device(device)
-    dtype = resolve_precision(precision, where)
+    where, source = resolve_device(device), locate(model)
+    dtype = resolve_precision(precision, where, describe(source.folder)[1].half)
     if where.type == "cuda":
         # Settings of the process: products of halves are summed in float32, and torch's own
         # defaults may change with its release.
@@ -83,7 +83,8 @@ def load_model(
         products.allow_tf32 = dtype == "tf32"
         products.allow_fp16_reduced_precision_reduction = False
         products.allow_bf16_reduced_precision_reduction = False
-    source = locate(model)
+        # torch lets convolutions use tf32 unless it is told not to.
+        torch.backends.cudnn.allow_tf32 = dtype == "tf32"
     checkpoint = read_checkpoint(source.folder)
     description = checkpoint.description
     if isinstance(checkpoint.encoder, nn.Module):

@@ -22,22 +22,15 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    DynamicCache,
-    PretrainedConfig,
-    PreTrainedModel,
-)
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-from transformers.pytorch_utils import Conv1D
-from transformers.utils import logging as transformers_logging
 
 from ntvep.errors import ModelError
 from ntvep.models.family import Config, Shapes, TensorMap
 from ntvep.models.probes import probe
 from ntvep.objectives import Objective
+
+# A configuration of transformers; the library is imported where it is needed, because that takes
+# seconds and most families do without it.
+NativeConfig = Any
 
 # Masked models: what stands between the last hidden states and the logits, in this order.
 _HEADS: Mapping[str, tuple[str, ...]] = {
@@ -87,7 +80,7 @@ class _Experts:
     gate_up: tuple[str, str]
     down: str
 
-    def published(self, name: str, native: PretrainedConfig) -> tuple[str, ...]:
+    def published(self, name: str, native: NativeConfig) -> tuple[str, ...]:
         """The published names of one of transformers' tensors."""
         name = name.replace(f".{self.block[1]}.", f".{self.block[0]}.")
         match = re.fullmatch(r"(.*\.experts)\.parametrizations\.(\w+)\.original", name)
@@ -117,6 +110,8 @@ class States:
 
 def is_native(config: Config) -> bool:
     """Whether transformers has a language model of this model_type that ntvep can run."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
     kind = config.get("model_type")
     return kind in _HEADS or kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -126,12 +121,14 @@ def objective_of(config: Config) -> Objective:
     return "masked" if config["model_type"] in _HEADS else "causal"
 
 
-def native_config(config: Config) -> PretrainedConfig:
+def native_config(config: Config) -> NativeConfig:
     """Transformers' own reading of a config.json by transformers itself, defaults filled in.
 
     Raises:
         ModelError: it describes no model that can be, or none that is read here.
     """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
     try:
         for key, most in _MOST.items():
             value = config.get(key)
@@ -142,7 +139,6 @@ def native_config(config: Config) -> PretrainedConfig:
         if config.get("is_decoder") and objective_of(config) == "masked":
             raise ValueError("is_decoder is true for a masked language model")
         # A copy: transformers writes into the dictionaries that it is given.
-        # A copy: transformers writes into the dictionaries that it is given.
         ours = {
             key: _special_floats(deepcopy(value))
             for key, value in config.items()
@@ -151,7 +147,7 @@ def native_config(config: Config) -> PretrainedConfig:
         # Defaults of transformers name ids of an English vocabulary.
         absent = {key: None for key in ("bos_token_id", "eos_token_id") if key not in ours}
         with _quiet():
-            read: PretrainedConfig = CONFIG_MAPPING[config["model_type"]].from_dict(ours | absent)
+            read: NativeConfig = CONFIG_MAPPING[config["model_type"]].from_dict(ours | absent)
         for key in ("num_hidden_layers", "hidden_size", "vocab_size"):
             value = getattr(read, key, None)
             if type(value) is not int or not 0 < value <= _MOST[key]:
@@ -284,7 +280,7 @@ class Native(nn.Module):
     def logits(self, rows: Float[Tensor, "row dim"]) -> Float32[Tensor, "row vocab"]:
         """Logits of rows of the last layer."""
         if self.objective == "causal":
-            heads: list[Any] = [self.model.get_output_embeddings()]  # type: ignore[no-untyped-call]
+            heads: list[Any] = [self.model.get_output_embeddings()]
         else:
             heads = [getattr(self.model, name) for name in _HEADS[self.model.config.model_type]]
         for head in heads:
@@ -300,6 +296,8 @@ class Native(nn.Module):
         """
         if precision is torch.float32:
             return self
+        from transformers.pytorch_utils import Conv1D
+
         for name, module in self.blocks.named_modules():
             if isinstance(module, nn.Linear | Conv1D) and not name.endswith("dt_proj"):
                 module.to(precision)
@@ -308,7 +306,7 @@ class Native(nn.Module):
         return self
 
     def run(
-        self, ids: Int[Tensor, "pass token"], layer: int | None, cache: DynamicCache | None = None
+        self, ids: Int[Tensor, "pass token"], layer: int | None, cache: Any = None
     ) -> tuple[Float[Tensor, "pass token dim"], Float[Tensor, "pass token dim"]]:
         """``hidden`` of tokens that follow those of a cache, which then holds them too."""
         memory = {} if cache is None else {"past_key_values": cache, "use_cache": True}
@@ -321,6 +319,8 @@ class Native(nn.Module):
     ) -> tuple[Float[Tensor, "pass token dim"], Float[Tensor, "pass token dim"], States]:
         """``prefix`` of :class:`ntvep.models.family.GoesOn`."""
         # Without the model's config: a window that slides over keys could not be cut back.
+        from transformers import DynamicCache
+
         cache = DynamicCache()
         chosen, last = self.run(ids, layer, cache)
         layers: Any = cache.layers
@@ -335,6 +335,8 @@ class Native(nn.Module):
         layer: int | None = None,
     ) -> tuple[Float[Tensor, "go rest dim"], Float[Tensor, "go rest dim"]]:
         """``go_on`` of :class:`ntvep.models.family.GoesOn`."""
+        from transformers import DynamicCache
+
         cache = DynamicCache()
         for number, (keys, values) in enumerate(state.layers):
             # Selecting copies what is needed alone; cropping (whose sign differs between releases)
@@ -398,6 +400,8 @@ def _refuse_foreign(config: Config, shapes: Shapes) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without transformers' advice on config.json, which users cannot follow: it is published."""
+    from transformers.utils import logging as transformers_logging
+
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(logging.ERROR)
     try:
@@ -430,15 +434,17 @@ class _Empty(TorchFunctionMode):
 
 
 def _auto(objective: Objective) -> Any:
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
     return AutoModelForCausalLM if objective == "causal" else AutoModelForMaskedLM
 
 
-def _model_class(native: PretrainedConfig, objective: Objective) -> type[PreTrainedModel]:
-    kind: type[PreTrainedModel] = _auto(objective)._model_mapping[type(native)]
+def _model_class(native: NativeConfig, objective: Objective) -> Any:
+    kind: Any = _auto(objective)._model_mapping[type(native)]
     return kind
 
 
-def _without_weights(native: PretrainedConfig, objective: Objective) -> PreTrainedModel:
+def _without_weights(native: NativeConfig, objective: Objective) -> Any:
     """Transformers' network; its tables that no file holds are there, its weights are not."""
     with _quiet():
         apart = type(native).from_dict(native.to_dict())
@@ -446,7 +452,7 @@ def _without_weights(native: PretrainedConfig, objective: Objective) -> PreTrain
     apart.tie_word_embeddings = False
     try:
         with torch.device("cpu"), _Empty(), _quiet():
-            model: PreTrainedModel = _auto(objective).from_config(
+            model: Any = _auto(objective).from_config(
                 apart, trust_remote_code=False, dtype=torch.float32
             )
     except (ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -462,7 +468,7 @@ def _without_weights(native: PretrainedConfig, objective: Objective) -> PreTrain
     return model
 
 
-def _ties(native: PretrainedConfig) -> dict[str, str]:
+def _ties(native: NativeConfig) -> dict[str, str]:
     """Names of transformers' tensors -> the ones they share values with."""
     tied = _model_class(native, objective_of({"model_type": native.model_type}))._tied_weights_keys
     if not isinstance(tied, Mapping):

@@ -112,7 +112,7 @@ def tile(path: Path, text: str, offsets: Sequence[tuple[int, int]]) -> list[tupl
     tiles = []
     end = 0
     for start, stop in offsets:
-        if start < end or stop <= start or set(text[end:start]) - {"N"}:
+        if start < end or stop <= start or (start > end and set(text[end:start]) != {"N"}):
             break
         tiles.append((end, stop))
         end = stop

@@ -80,7 +80,7 @@ class Scoring:
         """The same for every run: the command line is part of the output."""
         program = [sys.executable, "-c", self.program, "score", "in.vcf"]
         where = ["-o", "out.vcf.gz", "--table", "out.parquet", "--force"]
-        return [*program, "-r", str(REFERENCE), "-m", "demo", *where, *self.options]
+        return [*program, "-r", str(REFERENCE), "-m", "demo-6mer", *where, *self.options]
 
     def start(
         self, limit: Callable[[], None] | None = None, prefix: Sequence[str] = ()

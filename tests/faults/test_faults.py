@@ -28,7 +28,7 @@ OPTIONS = Options(window_tokens=16, max_allele_bases=20)
 def score(source, output, table=None):
     """What ``ntvep score`` does, in this process."""
     return score_file(
-        source, REFERENCE, "demo", output, table=table, options=OPTIONS, command="", force=True
+        source, REFERENCE, "demo-6mer", output, table=table, options=OPTIONS, command="", force=True
     )
 
 

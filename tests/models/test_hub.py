@@ -458,7 +458,7 @@ def test_a_licence_that_was_recorded_outlives_the_card(hub):
 
 def test_the_demo_needs_no_network(monkeypatch):
     forbid_network(monkeypatch)
-    source = locate("demo")
+    source = locate("demo-6mer")
     assert read_checkpoint(source.folder).parameters > 1e6
     assert licence(source) == "apache-2.0"
 

@@ -51,7 +51,7 @@ def replace_by_folder(path):
         (lambda f: (f / "config.json").unlink(), "no config.json; expected a checkpoint folder"),
         (lambda f: (f / "config.json").write_text("{"), "not valid JSON"),
         (lambda f: (f / "config.json").write_text("[]"), "expected a JSON object"),
-        (lambda f: (f / "vocab.txt").unlink(), "no vocab.txt, so token ids are unknown"),
+        (lambda f: (f / "vocab.txt").unlink(), "no vocab.txt; fetch the model again with"),
         (lambda f: (f / "vocab.txt").write_text("A\nC"), "2 tokens, but the model has 41"),
         (lambda f: (f / "model.safetensors").unlink(), r"no \*.safetensors file"),
         (
@@ -82,7 +82,8 @@ def replace_by_folder(path):
         (lambda f: change_config(f, tie_word_embeddings=True), "tied word embeddings"),
         (lambda f: change_config(f, num_hidden_layers=3), r"missing weights \(first: esm.*layer.2"),
         (lambda f: change_config(f, num_hidden_layers=1), "unexpected weights"),
-        (lambda f: change_config(f, vocab_size=4000), "has shape"),
+        (lambda f: change_config(f, vocab_size=4000), "vocab.txt: 10[57] tokens are missing"),
+        (lambda f: change_config(f, hidden_size=32), "has shape"),
         (
             lambda f: change_weights(f, lambda s: s.pop(DENSE)),
             f"1 missing weights .first: {DENSE}.",

@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 from ntvep import dna
 from ntvep.cli import app
 from ntvep.errors import ModelError
-from ntvep.models import native as native_room
 from ntvep.models.carbon import CARBON, carbon_tokenizer
 from ntvep.models.checkpoint import describe, read_checkpoint
 from ntvep.models.family import GoesOn
@@ -735,7 +734,7 @@ def test_no_network_no_code_no_pickle_is_asked_for(monkeypatch, tmp_path):
         asked.append(more)
         return real(cls, *args, **more)
 
-    monkeypatch.setattr(native_room.AutoModelForCausalLM, "from_config", classmethod(watched))
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_config", classmethod(watched))
     for name in ("from_pretrained",):
         monkeypatch.setattr(transformers.PreTrainedModel, name, None)
     read_checkpoint(tmp_path).encoder.hidden(random_ids(1, 20))

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slurm
 CHUNKS = 3
 SECONDS = 240
 WORKFLOW = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "--config",
-            "vcf=in.vcf", f"reference={REFERENCE}", "model=demo", "window_tokens=64"]  # fmt: skip
+            "vcf=in.vcf", f"reference={REFERENCE}", "model=demo-6mer",
+            "window_tokens=64"]  # fmt: skip
 # After the profile, what a cluster without accounting needs, and what saves time.
 PROFILE = ["--workflow-profile", ROOT / "profiles" / "slurm", "--slurm-no-account",
            "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2",

@@ -22,7 +22,7 @@ CLINVAR = HEADER + COLUMNS + "".join(
     "MC=SO:0001583|missense_variant\n"
     for n in range(12)
 )  # fmt: skip
-BASE = {"vcf": str(DEMO), "reference": str(REFERENCE), "model": "demo", "results": "out"}
+BASE = {"vcf": str(DEMO), "reference": str(REFERENCE), "model": "demo-6mer", "results": "out"}
 
 
 def configured(folder, **keys):

@@ -29,7 +29,8 @@ def test_as_a_module_of_another_workflow(tmp_path):
     """Nothing of the other's folder is taken for ours, and the demo's configuration is not read."""
     few_records(tmp_path / "in.vcf", 3)
     (tmp_path / "Snakefile").write_text(OTHER)
-    settings = {"vcf": "in.vcf", "reference": str(REFERENCE), "model": "demo", "results": "scored",
+    settings = {"vcf": "in.vcf", "reference": str(REFERENCE), "model": "demo-6mer",
+                "results": "scored",
                 "window_tokens": 16, "max_allele_bases": 20, "device": "cpu"}  # fmt: skip
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"scoring": settings}))
     run("snakemake", "--cores", "2", "--configfile", "config.yaml", folder=tmp_path)

@@ -34,7 +34,7 @@ def test_score_asks_for_no_network(no_sockets, tmp_path, monkeypatch):
     few_records(tmp_path / "in.vcf", 3)
     output = tmp_path / "out.parquet"
     given = {"options": Options(window_tokens=16, max_allele_bases=20, device="cpu"), "command": ""}
-    score_file(tmp_path / "in.vcf", REFERENCE, "demo", output, **given)
+    score_file(tmp_path / "in.vcf", REFERENCE, "demo-6mer", output, **given)
     scores = pl.read_parquet(output)
     assert scores.filter(pl.col("status") == "ok").height > 3
     with pytest.raises(ModelError, match="type: ntvep model fetch some/model"):

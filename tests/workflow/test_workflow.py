@@ -76,7 +76,7 @@ def test_workflow_equals_one_run(small):
 
 
 def test_settings_reach_the_command(small):
-    given = ["vcf=small.vcf", f"reference={REFERENCE}", "model=demo", "results=dry"]
+    given = ["vcf=small.vcf", f"reference={REFERENCE}", "model=demo-6mer", "results=dry"]
     settings = ["layer=0", "deterministic=True", "max_n_fraction=0", "batch_size=8"]
     command = snakemake(
         small, "--dry-run", "--printshellcmds", "--config", *given, *settings
@@ -97,19 +97,31 @@ def test_settings_reach_the_command(small):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("chunk=3", "Additional properties are not allowed ('chunk' was unexpected)"),
-        ("views=3", "3 is not one of [1, 2, 12]"),
-        ("chunks=0", "0 is less than the minimum of 1"),
+        ("chunk=3", "configuration: chunk: no such key; did you mean chunks. config/README.md"),
+        ("views=3", "model demo: --views is 3; expected 1, 2 or all (12)"),
+        ("window_tokens=99999", "this model takes 1 to 512"),
+        ("scores=llr,nonsense", "unknown score 'nonsense'"),
+        ("chunks=0", "chunks: 0 is less than the minimum of 1"),
         ("scores=l1,l2", "has no llr, which background and compare need"),
     ],
 )
 def test_a_wrong_configuration_is_refused(small, setting, message):
-    given = ["vcf=small.vcf", f"reference={REFERENCE}", "model=demo", "results=wrong", setting]
+    given = ["vcf=small.vcf", f"reference={REFERENCE}", "model=demo-6mer", "results=wrong", setting]
     given.append("background={}")
     done = snakemake(small, "--dry-run", "--config", *given, check=False)
     assert done.returncode != 0
     assert message in done.stderr + done.stdout
     assert not (small / "wrong").exists()
+    # One sentence, not the whole schema.
+    assert "additionalProperties" not in done.stderr + done.stdout
+
+
+def test_a_reference_without_a_vcf_is_not_the_demos(tmp_path):
+    """The demo's VCF is of GRCh38; the user's genome may be any."""
+    given = ["reference=my.fa", "model=demo"]
+    done = snakemake(tmp_path, "--dry-run", "--config", *given, check=False)
+    assert done.returncode != 0
+    assert "reference is given and vcf is not" in done.stderr + done.stdout
 
 
 def test_the_demos_configuration_is_whole(tmp_path):
@@ -129,7 +141,8 @@ def test_the_demos_configuration_is_whole(tmp_path):
 @pytest.mark.slow
 def test_a_background_gives_percentiles(small):
     config = {
-        "vcf": "small.vcf", "reference": str(REFERENCE), "model": "demo", "results": "compared",
+        "vcf": "small.vcf", "reference": str(REFERENCE), "model": "demo-6mer",
+        "results": "compared",
         "window_tokens": 16, "max_allele_bases": 20, "views": 1, "scores": "llr", "device": "cpu",
         "background": {"per_context": 20, "seed": 3, "region": ["chr22:20050001-20150000"]},
     }  # fmt: skip
