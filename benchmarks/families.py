@@ -1,6 +1,7 @@
 """Variants a second of other kinds of models, side by side with one variant at a time.
 
     python -m benchmarks.families [--sites 24] [--sparse 24] [--rounds 5] [--width 256] [--layers 6]
+        [--kind rates]
 
 Checkpoints of random weights of a medium size, in the published layouts, on a CPU:
 
@@ -259,12 +260,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--layers", type=int, default=6)
+    names = [kind.name for kind in KINDS]
+    parser.add_argument("--kind", choices=names, action="append", help="all if none is named")
     given = parser.parse_args()
     reference = open_reference(SLICE)
     print(f"{given.layers} layers of {given.width}, {torch.get_num_threads()} threads")
     heads = ("kind", "list", "--anchor", "variants", "ours, variants/s", "one at a time / ours")
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for kind in KINDS:
+        if given.kind and kind.name not in given.kind:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = read_checkpoint(kind.make(Path(folder), given.layers, given.width))
             ratios(kind, checkpoint, reference, given)
