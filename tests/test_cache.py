@@ -344,13 +344,15 @@ def test_a_region_is_a_base_or_a_contig_too(run, tmp_path):
     assert run("scan", "--region", "chr1:7", *asked, "-o", "base.parquet").status == 0
     base = pl.read_parquet("base.parquet")
     assert base.select("chrom", "pos").rows() == [("chr1", 7)] * 3
-    assert run("scan", "--region", "chr2", *asked, "-o", "all.parquet").status == 0
+    (tmp_path / "short.fa").write_text(f">chr2\n{CHR1[:70]}\n")
+    short = ("-r", "short.fa", *asked[2:])
+    assert run("scan", "--region", "chr2", *short, "-o", "all.parquet").status == 0
     whole = pl.read_parquet("all.parquet")
-    assert whole["pos"].to_list() == [pos for pos in range(1, 601) for _ in range(3)]
+    assert whole["pos"].to_list() == [pos for pos in range(1, 71) for _ in range(3)]
     assert set(whole["chrom"]) == {"chr2"}
     # Contigs of which the reference holds several slices are no one stretch.
-    (tmp_path / "ref.fa").write_text(f">c:1-60\n{CHR1[:60]}\n>c:101-160\n{CHR1[:60]}\n")
-    refused = run("scan", "--region", "c", *asked, "-o", "slices.parquet")
+    (tmp_path / "slices.fa").write_text(f">c:1-60\n{CHR1[:60]}\n>c:101-160\n{CHR1[:60]}\n")
+    refused = run("scan", "--region", "c", "-r", "slices.fa", *asked[2:], "-o", "slices.parquet")
     assert refused.status == 1
     assert "has c:1-60, c:101-160; expected a region inside it" in refused.err
 

@@ -209,5 +209,7 @@ def test_no_option_is_left_out_here(words):
 def test_the_defaults_are_those_of_options(called, words):
     """``verify`` takes no Options: precision is by default that of the output."""
     found, usual = called(words), vars(Options())
+    # A command that makes its own records has regions of its own.
+    usual = {name: usual[name] for name in usual if name != "regions" or words == ("score",)}
     assert usual.keys() <= found.keys()
     assert {name: found[name] for name in usual} == usual
