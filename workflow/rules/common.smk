@@ -41,7 +41,8 @@ MODEL_OPTIONS = options_of(
 MODEL_FILES = [
     path
     for path in sorted(Path(config["model"]).glob("*"))
-    if config["model"] not in ("demo", "demo-6mer") and path.suffix in (".json", ".txt", ".safetensors")
+    if config["model"] not in ("demo", "demo-6mer")
+    and path.suffix in (".json", ".txt", ".safetensors")
 ]
 MODEL_ENVIRONMENT = (
     "../../envs/ntvep-gpu.yaml"
