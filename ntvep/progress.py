@@ -1,4 +1,4 @@
-"""work done -> a bar on a terminal, a plain line a minute in a job's log."""
+"""work done -> a bar on a terminal or in a notebook, a plain line a minute in a job's log."""
 
 import logging
 import sys
@@ -29,7 +29,9 @@ def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[float]
         total: how many there are.
         quiet: show no bar; lines still go to the log, where its level lets them.
     """
-    if quiet or not sys.stderr.isatty():
+    # The kernel of a notebook has no terminal; rich draws where its cells print.
+    notebook = "ipykernel" in sys.modules
+    if quiet or not (notebook or sys.stderr.isatty()):
         yield _LogLines(what, total)
         return
     columns = (
@@ -40,7 +42,8 @@ def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[float]
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(force_jupyter=True) if notebook else Console(stderr=True)
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=total, rate="", left="")
         done, started = 0.0, time.monotonic()
 

@@ -79,3 +79,20 @@ def test_quiet_shows_no_bar(monkeypatch):
     with progress("records", 40, quiet=True) as advance:
         advance(40)
     assert sys.stderr.getvalue() == ""
+
+
+def test_a_bar_in_a_notebook(monkeypatch):
+    """Its kernel has no terminal; the bar goes to the cell as rich shows things there."""
+    shown = []
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr("rich.jupyter.display", lambda _, text: shown.append(text))
+    monkeypatch.setattr("rich.live.Live.refresh", lambda live: shown.append("refreshed"))
+    with progress("records", 40, quiet=False) as advance:
+        advance(20)
+    assert "refreshed" in shown
+    shown.clear()
+    with progress("records", 40, quiet=True) as advance:
+        advance(20)
+    assert not shown
+    assert sys.stderr.getvalue() == ""
