@@ -79,6 +79,7 @@ def run(*arguments: str) -> None:
     from ntvep.commands import ready
 
     ready.load_model = lambda _, **options: null_model()
+    ready.described = lambda _: (None, DESCRIPTION)
     sys.argv = ["ntvep", *arguments]
     try:
         cli.main()

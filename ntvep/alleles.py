@@ -188,9 +188,7 @@ def _window_reader(
     def read(chrom: str, edit: Edit, span: Span) -> Status | Prepared:
         pairs: list[TokenPair | None] = []
         sequences: list[WindowSequence] = []
-        placed = False
         for grid, views in phases:
-            placed |= grid.place(edit.start, span) is not None
             window = fitting_window(chrom, edit, span, grid)
             if isinstance(window, Status):
                 return window
@@ -204,6 +202,7 @@ def _window_reader(
                     return pair
                 pairs.append(pair)
         if not any(pairs):
+            placed = any(grid.place(edit.start, span) for grid, _ in phases)
             return Status.AT_CONTIG_END if placed else too_short
         return Prepared(edit, tuple(sequences), tuple(pairs))
 
@@ -355,10 +354,11 @@ def token_pair(
         )
         changed = differing(ref, alt, *sides)
     else:
-        other = alt or ref
+        held = _holding(ref, offsets[0], edit.ref, reverse, tokenizer, causal)
+        # A substitution stands at the same bases on both sides.
         changed = Changed(
-            _holding(ref, offsets[0], edit.ref, reverse, tokenizer, causal),
-            _holding(other, offsets[1], edit.alt, reverse, tokenizer, causal),
+            held,
+            _holding(alt, offsets[1], edit.alt, reverse, tokenizer, causal) if alt else held,
         )
     if not changed.ref or not changed.alt:
         return None

@@ -22,13 +22,19 @@ class Places:
 
     Attributes:
         starts, stops: in the sequence, 0-based and half-open. Special tokens stand for no base.
+        regular: bases of each token, and how many special ones stand before them; None if tokens
+            have several lengths, or overlap.
     """
 
     starts: Int32[np.ndarray, "token"]
     stops: Int32[np.ndarray, "token"]
+    regular: tuple[int, int] | None = None
 
     def holding(self, bases: Span) -> range:
         """Indices of the tokens that hold one of these bases."""
+        if self.regular and bases.stop <= self.stops[-1]:
+            stride, front = self.regular
+            return range(front + bases.start // stride, front - (-bases.stop // stride))
         first = self.stops.searchsorted(bases.start, "right")
         last = self.starts.searchsorted(bases.stop, "left")
         return range(int(first), max(int(first), int(last)))

@@ -24,6 +24,7 @@ def kmers(k: int) -> tuple[str, ...]:
     return tuple("".join(letters) for letters in product(dna.LETTERS[:4], repeat=k))
 
 
+@lru_cache
 def place_values(k: int) -> tuple[int, ...]:
     """What a base at each offset adds to a k-mer's base-4 code."""
     return tuple(4**i for i in reversed(range(k)))
@@ -178,7 +179,9 @@ def regular_places(stride: int, front: int, count: int, back: int) -> Places:
     starts = np.arange(count, dtype=np.int32) * stride
     first, last = np.zeros(front, np.int32), np.full(back, stride * count, np.int32)
     return Places(
-        np.concatenate((first, starts, last)), np.concatenate((first, starts + stride, last))
+        np.concatenate((first, starts, last)),
+        np.concatenate((first, starts + stride, last)),
+        regular=(stride, front),
     )
 
 
