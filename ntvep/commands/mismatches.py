@@ -7,6 +7,7 @@ import polars as pl
 from ntvep import dna
 from ntvep.genome import Reference
 from ntvep.schema import Status
+from ntvep.windows import Span, zero_based
 
 _log = logging.getLogger("ntvep")
 # So many are said in the log.
@@ -34,7 +35,7 @@ class Mismatches:
         )
         found = {}
         for record, chrom, pos, ref in wrong.select("record", "chrom", "pos", "ref").iter_rows():
-            bases = self._bases(chrom, pos - 1, pos - 1 + len(ref))
+            bases = self._bases(chrom, zero_based(pos, ref))
             found[record] = bases
             if self.said < _SHOWN:
                 self.said += 1
@@ -43,10 +44,10 @@ class Mismatches:
                 )
         return found
 
-    def _bases(self, chrom: str, start: int, stop: int) -> str:
+    def _bases(self, chrom: str, bases: Span) -> str:
         for span in self.genome.spans(chrom):
-            if span.start <= start < span.stop:
-                return dna.decode(self.genome.fetch(chrom, start, min(stop, span.stop)))
+            if span.start <= bases.start < span.stop:
+                return dna.decode(self.genome.fetch(chrom, bases.start, min(bases.stop, span.stop)))
         return "."
 
 

@@ -15,6 +15,7 @@ from ntvep.genome import canonical
 from ntvep.io.intervals import read_intervals
 from ntvep.io.vcf import Chunk
 from ntvep.schema import STATUS_DTYPE, Status
+from ntvep.windows import zero_based
 
 REGION = re.compile(
     r"(?P<contig>[^\s:]+)(?::(?P<first>\d[\d,]{0,14})(?:-(?P<last>\d[\d,]{0,14}))?)?"
@@ -57,9 +58,10 @@ class Selection:
 
     def _overlaps(self, chrom: str, pos: int, ref: str) -> bool:
         starts, stops = (self.places or {}).get(canonical(chrom), (_NONE, _NONE))
+        bases = zero_based(pos, ref)
         # The last place that begins before REF ends.
-        last = int(np.searchsorted(starts, pos - 1 + len(ref), side="left")) - 1
-        return last >= 0 and bool(stops[last] > pos - 1)
+        last = int(np.searchsorted(starts, bases.stop, side="left")) - 1
+        return last >= 0 and bool(stops[last] > bases.start)
 
 
 _NONE = np.zeros(0, np.int64)
