@@ -51,9 +51,10 @@ app = typer.Typer(
     context_settings={"help_option_names": _HELP},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Score the effect of genetic variants with Nucleotide Transformer models, zero-shot.\n\n"
-    "Scores are for research, not for diagnosis. The published Nucleotide Transformer weights are "
-    "CC BY-NC-SA 4.0: non-commercial use only.",
+    help="Score the effect of genetic variants with DNA language models, zero-shot.\n\n"
+    "Scores are for research, not for diagnosis. Each model's weights have a licence of their own, "
+    "which ntvep model info prints; those of Nucleotide Transformer are CC BY-NC-SA 4.0: "
+    "non-commercial use only.",
 )
 for _commands in (scoring, chunks, verify, compare, evaluate, picture, resources, doctor):
     app.add_typer(_commands.app)
