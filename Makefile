@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt \
     $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test test-quick test-slurm lint format clean
+.PHONY: demo test test-quick test-slurm docs lint format clean
 
 demo: $(VENV)/.demo
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
@@ -30,6 +30,11 @@ test-quick: $(VENV)/.test
 
 test-slurm: $(VENV)/.test
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -rs -m slurm tests/slurm
+
+# Pages for a browser: build/site/index.html. A warning, a link to nowhere among them, is an error.
+docs: $(VENV)/.test
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site . build/site
+	@echo "Open build/site/index.html"
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -111,7 +111,7 @@ def scan(
         reference: FASTA.
         deletions: also score each deletion of one base.
         quiet: no progress bar.
-        **options: see :class:`ScoreOptions`.
+        **options: see :class:`~ntvep.api.ScoreOptions`.
 
     Returns:
         SCORES, as of :meth:`Model.score`, in the order of the genome.
@@ -168,12 +168,13 @@ class Model:
                 by commas.
             reference: FASTA of the same assembly.
             quiet: no progress bar.
-            **options: see :class:`ScoreOptions`; ``scores="llr,cosine_distance"`` for example.
+            **options: see :class:`~ntvep.api.ScoreOptions`; for example
+                ``scores="llr,cosine_distance"``.
 
         Returns:
             SCORES: a row for each ALT allele, in the order of the input, with ``chrom``, ``pos``,
             ``ref``, ``alt``, ``status`` and its scores; those are null where the status is not
-            ``ok``. :mod:`ntvep.schema` gives units. ``record`` and ``allele`` number the input.
+            ``ok``. ``ntvep/schema.py`` gives units. ``record`` and ``allele`` number the input.
 
         Raises:
             NtvepError: its text says what was found, where, what was expected and what to do.

@@ -36,7 +36,8 @@ def names(requirements: list[str]) -> set[str]:
     ("heading", "requirements"),
     [
         ("What ntvep needs", [*PROJECT["dependencies"], *EXTRAS["workflow"], *EXTRAS["report"]]),
-        ("What its tests need", PROJECT["optional-dependencies"]["test"]),
+        ("What its tests need", EXTRAS["test"]),
+        ("What its pages need", EXTRAS["docs"]),
     ],
 )
 def test_every_dependency_has_its_reason_and_licence(heading: str, requirements: list[str]) -> None:
