@@ -329,7 +329,7 @@ class _OneAtATime:
 def _collected(
     made: Ready, read: Callable[[Iterable[int]], Iterator[Any]], records: int, quiet: bool
 ) -> pl.DataFrame:
-    parts = [pl.DataFrame(schema={column.name: column.dtype for column in made.context.columns})]
+    parts = [pl.DataFrame(schema={column.name: column.dtype for column in made.columns})]
 
     def use(_: object, scored: Scored) -> None:
         parts.append(scored.scores)

@@ -10,7 +10,7 @@ from typing import Any, Self, get_args
 from ntvep.description import Description
 from ntvep.errors import InputError
 from ntvep.objectives import Objective
-from ntvep.schema import SCORE_COLUMNS, Column, score_schema, tagged_key
+from ntvep.schema import COMPARED, SCORE_COLUMNS, Column, score_schema, tagged_key
 from ntvep.settings import Settings
 from ntvep.tokenizers.blank import blank
 
@@ -150,6 +150,7 @@ class Provenance:
         reference: FASTA file name.
         contigs: md5 of the upper-case sequence of each contig used, as in a SAM header's M5.
         fingerprint: see :func:`fingerprint`.
+        background: sha256 of the table that ``llr`` was compared with; None for none.
     """
 
     version: str
@@ -159,15 +160,20 @@ class Provenance:
     reference: str
     contigs: Mapping[str, str]
     fingerprint: str
+    background: str | None = None
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of a SCORES table made so."""
-        return scored_columns(self.model, self.settings)
+        compared = () if self.background is None else COMPARED
+        return (*scored_columns(self.model, self.settings), *compared)
 
     def to_json(self) -> str:
         """For a Parquet file's metadata and the summary."""
-        return json.dumps(asdict(self) | {"settings": self.settings.to_dict()}, sort_keys=True)
+        content = asdict(self) | {"settings": self.settings.to_dict()}
+        if self.background is None:
+            del content["background"]
+        return json.dumps(content, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, name: str) -> "Provenance":
@@ -236,6 +242,7 @@ class Provenance:
                     entry.rpartition(":")[::2] for entry in given["ContigMD5"].split(",") if entry
                 ),
                 fingerprint=given["Fingerprint"],
+                background=given.get("BackgroundSHA256"),
             )
         except (KeyError, ValueError) as error:
             raise InputError(
@@ -263,6 +270,7 @@ class Provenance:
         used = ",".join(f"{contig}:{md5}" for contig, md5 in self.contigs.items())
         more = "" if settings.softmax == "all" else f"Softmax={settings.softmax},"
         more += "" if settings.anchor is None else f"Anchor={settings.anchor},"
+        more += "" if self.background is None else f"BackgroundSHA256={self.background},"
         return [
             f"##ntvep_{word}command=<Version={self.version},Command={_quoted(self.command)}>",
             f"##ntvep_{word}scores=<Model={_quoted(model.model_id)},"

@@ -250,23 +250,34 @@ def score_schema(
     return (*ALLELES, *scores, *spread, *beside, *shifted)
 
 
-# What `ntvep background` adds: to SNVs at random places, and to the variants compared with them.
-CONTEXT = Column("context", pl.String(), "", "trinucleotide context, as in A[C>T]G")
+# What `ntvep background` says of variants at random places, and of those compared with them.
+CONTEXT = Column(
+    "context",
+    pl.String(),
+    "",
+    "SNV: trinucleotide context, as in A[C>T]G; indel: length, class and copies beside it, as in "
+    "3:Del:R:1",
+)
 LLR_PERCENTILE = Column(
     "llr_percentile",
     pl.Float64(),
     "percent",
-    "SNV: share of background SNVs of its trinucleotide context that have a lower llr, ties "
-    "counting half; low = unusually unlikely for its context",
+    "share of background variants of its own context (SNV: trinucleotide; indel: length, class, "
+    "repeat) that have a lower llr, ties counting half; low = unusually unlikely for its context",
     nullable=True,
+    vcf="NTVEP_LLR_PERCENTILE",
 )
-LLR_TAIL = Column(
-    "llr_tail",
+LLR_PHRED = Column(
+    "llr_phred",
     pl.Float64(),
-    "probability",
-    "SNV: P value of an llr so low among background SNVs of its trinucleotide context",
+    "PHRED",
+    "-10 log10 of the P value of an llr so low among background variants of its own context: 10 = "
+    "lowest tenth, 20 = lowest hundredth; high = unusually unlikely for its context",
     nullable=True,
+    vcf="NTVEP_LLR_PHRED",
 )
+COMPARED = (LLR_PERCENTILE, LLR_PHRED)
+"""What scores that were compared with a background have more."""
 
 # What identifies a score beside its fingerprint: the minimal allele and the bases of its windows.
 KNOWN_KEY = pl.Schema(

@@ -1,4 +1,4 @@
-"""``ntvep background``: how unusual a score is for its trinucleotide context."""
+"""``ntvep background``: how unusual a score is for its context."""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +36,7 @@ from ntvep.defaults import DEFAULT_MAX_N_FRACTION, DEFAULT_VIEWS
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Compare llr with SNVs at random places, of the same trinucleotide context.",
+    help="Compare llr with variants at random places, of the same context.",
 )
 
 
@@ -53,7 +53,12 @@ def draw(
         typer.Option(help="CONTIG:FIRST-LAST, 1-based; repeat.", show_default="everywhere"),
     ] = None,
     bed: Annotated[Path | None, typer.Option(help="BED of regions to draw from.")] = None,
-    per_context: Annotated[int, typer.Option(help="SNVs of each of the 96 contexts.")] = 100,
+    per_context: Annotated[
+        int, typer.Option(help="SNVs of each of the 96 contexts, and indels of each of theirs.")
+    ] = 100,
+    indel_bases: Annotated[
+        int, typer.Option(help="Also indels of up to so many bases.", show_default="none")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Another one draws others.")] = 0,
     window_bases: WindowBases = None,
     window_tokens: WindowTokens = None,
@@ -75,7 +80,7 @@ def draw(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Score SNVs at random places, as many of each trinucleotide context.
+    """Score variants at random places, as many of each context.
 
     Give the model and the settings that your variants were scored with.
     """
@@ -108,6 +113,7 @@ def draw(
         regions=region or (),
         bed=bed,
         per_context=per_context,
+        indel_bases=indel_bases,
         seed=seed,
         options=options,
         command=command_line(),
@@ -131,7 +137,7 @@ def apply(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Add llr_percentile and llr_tail to the SNVs of a table of scores."""
+    """Add llr_percentile and llr_phred to a table of scores."""
     from ntvep.commands.background import apply_background
 
     set_up_log(quiet, verbose)

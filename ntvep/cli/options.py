@@ -119,6 +119,14 @@ Cache = Annotated[
 Fingerprint = Annotated[
     str | None, typer.Option(help="Which scores of the cache to read with --model none.")
 ]
+Background = Annotated[
+    Path | None,
+    typer.Option(
+        help="What `ntvep background draw` wrote, with this model and these settings: adds "
+        "llr_percentile and llr_phred.",
+        show_default=False,
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]

@@ -7,6 +7,7 @@ import typer
 
 from ntvep.cli.options import (
     Anchor,
+    Background,
     BatchSize,
     BeyondTraining,
     Cache,
@@ -98,6 +99,7 @@ def score(
     threads: Threads = None,
     cache: Cache = None,
     fingerprint: Fingerprint = None,
+    background: Background = None,
     max_allele_bases: MaxAlleleBases = DEFAULT_MAX_ALLELE_BASES,
     max_n_fraction: MaxNFraction = DEFAULT_MAX_N_FRACTION,
     on_bad_record: OnBadRecord = "fail",
@@ -145,6 +147,7 @@ def score(
         pass_only=pass_only,
         tag=tag,
         show_ref=show_ref,
+        background=background,
     )
     if are_variants(source):
         text = score_typed(
@@ -208,6 +211,7 @@ def scan(
     threads: Threads = None,
     cache: Cache = None,
     fingerprint: Fingerprint = None,
+    background: Background = None,
     max_n_fraction: MaxNFraction = DEFAULT_MAX_N_FRACTION,
     force: Force = False,
     quiet: Quiet = False,
@@ -236,6 +240,7 @@ def scan(
         max_n_fraction=max_n_fraction,
         cache=cache,
         fingerprint=fingerprint,
+        background=background,
     )
     scan_regions(
         region,

@@ -1,6 +1,5 @@
-"""SNVs at random places -> a background of scores; SCORES -> percentiles: ``ntvep background``."""
+"""variants at random places -> a background of scores; SCORES -> their place in it."""
 
-import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,19 +9,21 @@ from pathlib import Path
 
 import polars as pl
 
+from ntvep.commands.compared import opened_background
 from ntvep.commands.inputs import provenance_of
 from ntvep.commands.options import Options
 from ntvep.commands.ready import ready, score_chunks
 from ntvep.commands.scan import parsed_region
 from ntvep.commands.summary import Summary
-from ntvep.errors import ConfigError, InputError, ReferenceMismatchError
-from ntvep.evaluate.background import CONTEXTS, FEWEST, compare, contexts, draw
+from ntvep.errors import ConfigError, InputError
+from ntvep.evaluate.background import CONTEXTS, FEWEST, draw
+from ntvep.evaluate.indels import draw_indels, indel_contexts
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.intervals import read_intervals
 from ntvep.io.staging import refuse_overwriting, staged
-from ntvep.io.tables import read_background, read_metadata, read_row_groups, table_writer
+from ntvep.io.tables import read_metadata, read_row_groups, table_writer
 from ntvep.pipeline import Scored
-from ntvep.schema import ALLELES, CONTEXT, LLR_PERCENTILE, LLR_TAIL, Status
+from ntvep.schema import ALLELES, CONTEXT, LLR_PERCENTILE, Status
 from ntvep.windows import Span, merged
 
 _log = logging.getLogger("ntvep")
@@ -37,12 +38,13 @@ def draw_background(
     bed: Path | None = None,
     per_context: int,
     seed: int,
+    indel_bases: int = 0,
     options: Options,
     command: str,
     force: bool = False,
     quiet: bool = False,
 ) -> Summary:
-    """Score ``llr`` of SNVs at random places, as many of each trinucleotide context.
+    """Score ``llr`` of variants at random places, as many of each context.
 
     Args:
         reference: FASTA.
@@ -50,8 +52,9 @@ def draw_background(
         output: Parquet: SCORES and ``context``.
         regions: where to draw, as in ``ntvep scan``.
         bed: where to draw, too; with neither, everywhere.
-        per_context: SNVs of each of the 96 contexts.
+        per_context: SNVs of each of the 96 contexts, and indels of each of theirs.
         seed: another one draws others.
+        indel_bases: also indels of up to so many bases; 0 for none.
         options: how to score: as the variants are scored that are to be compared.
         command: what was typed.
         force: replace an output that exists.
@@ -64,6 +67,8 @@ def draw_background(
     started = time.monotonic()
     if per_context < FEWEST:
         raise ConfigError(f"--per-context is {per_context}; expected {FEWEST} or more")
+    if indel_bases < 0:
+        raise ConfigError(f"--indel-bases is {indel_bases}; expected 0 (no indels) or more")
     if output.suffix != ".parquet":
         raise ConfigError(f"--output {output}: expected a name that ends in .parquet")
     refuse_overwriting(output, [reference])
@@ -71,9 +76,14 @@ def draw_background(
     places = _places(genome, regions, bed)
     with staged([output], force=force) as staging:
         drawn = draw(genome, places, per_context, seed)
-        _say_what_is_few(drawn, per_context)
-        # One base changes: any window that holds it will do.
-        made = ready(genome, model, replace(options, scores="llr", max_allele_bases=1))
+        wanted = CONTEXTS
+        if indel_bases:
+            some = draw_indels(genome, places, indel_bases, per_context, seed)
+            drawn, wanted = pl.concat([drawn, some]), CONTEXTS + indel_contexts(indel_bases)
+        _say_what_is_few(drawn, wanted, per_context)
+        # Any window will do that holds as many bases as change.
+        asked = replace(options, scores="llr", max_allele_bases=max(1, indel_bases))
+        made = ready(genome, model, asked)
         provenance = made.provenance(command, drawn["chrom"].unique(maintain_order=True).to_list())
         summary = Summary(
             records=drawn.height,
@@ -97,11 +107,11 @@ def draw_background(
 
 @dataclass(frozen=True)
 class _Drawn:
-    """SNVs that have been drawn.
+    """Variants that have been drawn.
 
     Attributes:
         alleles: ALLELES.
-        context: their trinucleotide contexts.
+        context: of each.
     """
 
     alleles: pl.DataFrame
@@ -109,7 +119,7 @@ class _Drawn:
 
 
 def _chunks(drawn: pl.DataFrame, sizes: Iterable[int]) -> Iterator[_Drawn]:
-    """ALLELES of the SNVs in chunks of these numbers."""
+    """ALLELES of the variants in chunks of these numbers."""
     numbered = drawn.with_row_index("record").with_columns(allele=1, status=pl.lit(Status.OK.value))
     alleles = numbered.select(pl.col(column.name).cast(column.dtype) for column in ALLELES)
     first = 0
@@ -123,7 +133,7 @@ def _chunks(drawn: pl.DataFrame, sizes: Iterable[int]) -> Iterator[_Drawn]:
 def apply_background(
     scores: Path, background: Path, reference: Path, output: Path, *, force: bool = False
 ) -> int:
-    """Add ``llr_percentile`` and ``llr_tail`` to SCORES; see :func:`compare`.
+    """Add ``llr_percentile`` and ``llr_phred`` to SCORES; see :mod:`ntvep.commands.compared`.
 
     Args:
         scores: SCORES in Parquet, with ``llr``.
@@ -142,37 +152,21 @@ def apply_background(
     if output.suffix != ".parquet":
         raise ConfigError(f"--output {output}: expected a name that ends in .parquet")
     refuse_overwriting(output, [scores, background, reference])
-    made, drawn_as = provenance_of(scores), provenance_of(background)
-    if made.fingerprint != drawn_as.fingerprint:
-        raise InputError(
-            f"{background}: its fingerprint is {drawn_as.fingerprint}, that of {scores} is "
-            f"{made.fingerprint}; expected one model and one set of settings ({made.model.model_id}"
-            f", {made.how()}). Run ntvep background draw with them"
-        )
+    made = provenance_of(scores)
     if "llr" not in made.settings.scores:
         raise InputError(f"{scores}: has no llr; run ntvep score with --scores llr, or all")
-    among, genome = read_background(background), open_reference(reference)
-    provenance, said = read_metadata(scores)
-    background_said = {"command": drawn_as.command, "snvs": among.height}
-    summary = json.dumps(json.loads(said) | {"background": background_said}, indent=2) + "\n"
-    columns = (*made.columns, LLR_PERCENTILE, LLR_TAIL)
+    among = opened_background(background, made.fingerprint, made.how())
+    genome, said = open_reference(reference), read_metadata(scores)[1]
+    made = replace(made, background=among.sha256)
     placed = 0
     with (
         staged([output], force=force) as staging,
-        table_writer(staging.path(output), columns, provenance, lambda: summary) as write,
+        table_writer(staging.path(output), made.columns, made.to_json(), lambda: said) as write,
     ):
         for rows in read_row_groups(scores):
-            context, differs = contexts(rows, genome)
-            if differs.any():
-                chrom, pos, ref = rows.filter(differs).select("chrom", "pos", "ref").row(0)
-                raise ReferenceMismatchError(
-                    f"{scores}: {chrom}:{pos} {ref} was scored, but {genome.path.name} has another "
-                    f"base there; expected the reference of the scores ({made.reference})"
-                )
-            percentile, tail = compare(rows["llr"], context, among)
-            placed += percentile.count()
-            rows = rows.with_columns(percentile, tail)
-            write(rows.select(column.name for column in columns))
+            compared = among.compared(rows, genome)
+            placed += compared[LLR_PERCENTILE.name].count()
+            write(compared.select(column.name for column in made.columns))
     return placed
 
 
@@ -195,15 +189,15 @@ def _places(
     return merged((genome.contig(chrom) or chrom, span) for chrom, span in asked)
 
 
-def _say_what_is_few(drawn: pl.DataFrame, per_context: int) -> None:
+def _say_what_is_few(drawn: pl.DataFrame, contexts: Sequence[str], per_context: int) -> None:
     counts = dict(drawn["context"].value_counts().iter_rows())
-    few = [name for name in CONTEXTS if counts.get(name, 0) < per_context]
+    few = [name for name in contexts if counts.get(name, 0) < per_context]
     if drawn.is_empty():
         raise InputError(
             "no place to draw from: the regions hold no base between two others that is not N; "
             "expected regions of the reference, with sequence"
         )
-    _log.info("%d SNVs drawn, of %d of %d contexts", drawn.height, len(counts), len(CONTEXTS))
+    _log.info("%d variants drawn, of %d of %d contexts", drawn.height, len(counts), len(contexts))
     if few:
         least = min(few, key=lambda name: counts.get(name, 0))
         _log.warning(

@@ -123,6 +123,11 @@ def _joined(scored: Sequence[Path], command: str) -> tuple[Provenance, Summary]:
         for path, (provenance, _) in zip(scored, read, strict=True)
     ]
     for (path, first), (other, second) in pairwise(zip(scored, provenances, strict=True)):
+        if first.background != second.background:
+            raise InputError(
+                f"{other}: compared with another background than {path}, or with none; score all "
+                "chunks with the same --background"
+            )
         if (first.fingerprint, first.settings) != (second.fingerprint, second.settings):
             raise InputError(
                 f"{other}: fingerprint {second.fingerprint} or other settings; {path} has "

@@ -339,7 +339,7 @@ def _matched(
 
 
 def _what_the_background_changes(analysis: Analysis) -> Iterator[str]:
-    """A sentence on the percentile among SNVs of the same context, where the scores have one."""
+    """A sentence on the percentile among variants of one context, where the scores have one."""
     primary = analysis.primary
     # With several models the name of the model follows.
     theirs = primary.name.replace("llr", LLR_PERCENTILE.name, 1)
@@ -348,7 +348,7 @@ def _what_the_background_changes(analysis: Analysis) -> Iterator[str]:
             low, high = row["auroc_difference_low"], row["auroc_difference_high"]
             apart = row["auroc_verdict"] == CANNOT_BE_TOLD_APART
             yield (
-                f"{theirs} is {primary.name} among SNVs at random places of the same trinucleotide "
+                f"{theirs} is {primary.name} among variants at random places of the same "
                 f"context. On the {row['variants']:,} variants that have both, the AUROC of "
                 f"{primary.name} less that of the percentile is {row['auroc_difference']:.3f} "
                 f"({in_words(low, high, '95 % interval ')})"

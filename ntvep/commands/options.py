@@ -46,6 +46,7 @@ class Options:
         pass_only: score only records whose FILTER is PASS or missing.
         tag: of the INFO keys, so that scores of several models live in one VCF.
         show_ref: write what the reference has where REF disagrees with it.
+        background: table of scores at random places that each ``llr`` is compared with.
     """
 
     scores: str | Sequence[str] = "all"
@@ -73,3 +74,4 @@ class Options:
     pass_only: bool = False
     tag: str = ""
     show_ref: bool = False
+    background: Path | None = None

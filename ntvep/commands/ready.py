@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 import polars as pl
 
+from ntvep.commands.compared import Background, opened_background
 from ntvep.commands.options import Options
 from ntvep.commands.pace import Forecast, Pace
 from ntvep.description import Description
@@ -19,6 +20,7 @@ from ntvep.models.loaded import LoadedModel, described, load_model
 from ntvep.pipeline import PAIRS_PER_PLAN, Scored, ScoringContext, score_stream
 from ntvep.progress import progress
 from ntvep.provenance import Provenance, fingerprint
+from ntvep.schema import COMPARED, Column
 from ntvep.settings import Settings, fitting, parse_layer, parse_scores, parse_views
 
 _log = logging.getLogger("ntvep")
@@ -49,11 +51,24 @@ class Ready:
         genome: the reference.
         context: what scores.
         identity: of the scores.
+        background: that scores are compared with; None for none.
     """
 
     genome: FastaReference
     context: ScoringContext
     identity: Identity
+    background: Background | None = None
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of SCORES as they are written."""
+        return (*self.context.columns, *(COMPARED if self.background else ()))
+
+    def compared(self, scored: Scored) -> Scored:
+        """With the place of each llr in the background, if there is one."""
+        if self.background is None:
+            return scored
+        return replace(scored, scores=self.background.compared(scored.scores, self.genome))
 
     def provenance(self, command: str, contigs: Collection[str]) -> Provenance:
         """What outputs say of their making.
@@ -70,6 +85,7 @@ class Ready:
             reference=self.genome.path.name,
             contigs=self.genome.md5(contigs),
             fingerprint=self.identity.fingerprint,
+            background=self.background.sha256 if self.background else None,
         )
 
 
@@ -118,7 +134,7 @@ def ready_with(loaded: LoadedModel, genome: FastaReference, options: Options) ->
     identity = Identity(fingerprint(loaded.identity, settings), loaded.identity, settings)
     known = ScoreCache(options.cache, identity) if options.cache else None
     context = ScoringContext(genome, loaded.model, loaded.description, settings, known)
-    return Ready(genome, context, identity)
+    return Ready(genome, context, identity, _background(options, identity))
 
 
 def settings_for(model: Description, options: Options) -> Settings:
@@ -184,7 +200,21 @@ def _known_only(genome: FastaReference, options: Options) -> Ready:
     identity = replace(found, settings=settings)
     known = ScoreCache(options.cache, identity)
     context = ScoringContext(genome, None, found.model.description(), settings, known)
-    return Ready(genome, context, identity)
+    return Ready(genome, context, identity, _background(options, identity))
+
+
+def _background(options: Options, identity: Identity) -> Background | None:
+    """What scores are compared with.
+
+    Raises:
+        ConfigError: there will be no ``llr`` to compare.
+        InputError: it is no background, or of another fingerprint.
+    """
+    if options.background is None:
+        return None
+    if "llr" not in identity.settings.scores:
+        raise ConfigError("--background compares llr: add llr to --scores")
+    return opened_background(options.background, identity.fingerprint, identity.model.model_id)
 
 
 def score_chunks(
@@ -212,7 +242,7 @@ def score_chunks(
     chunks = ((chunk, chunk.alleles) for chunk in read(sizes))
 
     def use_and_measure(chunk: C, scored: Scored) -> None:
-        use(chunk, scored)
+        use(chunk, ready.compared(scored))
         if pace:
             pace.done(_records(chunk))
 

@@ -11,7 +11,7 @@ from ntvep.io import foreign_tables, vcf
 from ntvep.io.tables import has_provenance, read_scores
 from ntvep.io.vcf_scores import provenance_in, scores_in
 from ntvep.provenance import Provenance
-from ntvep.schema import SCORE_COLUMNS, STATUS_DTYPE, Status
+from ntvep.schema import LLR_PERCENTILE, SCORE_COLUMNS, STATUS_DTYPE, Status
 
 VCF_SUFFIXES = (".vcf", ".vcf.gz", ".bcf")
 _KEY = ("chrom", "pos", "ref", "alt", "status")
@@ -50,7 +50,9 @@ def _of_vcf(path: Path) -> tuple[pl.DataFrame, Provenance]:
     if not parts:
         raise InputError(f"{path}: has no record; there is nothing to evaluate")
     table = pl.concat(parts)
-    return table.select(*_KEY, *(name for name in SCORE_COLUMNS if name in table.columns)), made
+    return table.select(
+        *_KEY, *(name for name in (*SCORE_COLUMNS, LLR_PERCENTILE.name) if name in table.columns)
+    ), made
 
 
 def _of_table(path: Path, directions: Mapping[str, int]) -> pl.DataFrame:

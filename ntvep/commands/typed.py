@@ -110,7 +110,7 @@ def _on_terminal(made: Ready, alleles: pl.DataFrame, quiet: bool) -> str:
     score_chunks(partial(by_records, alleles), records, made, use, quiet)
     scores = pl.concat(parts)
     Mismatches(made.genome).found_in(scores)
-    return as_text(scores, made.context.columns)
+    return as_text(scores, made.columns)
 
 
 def as_text(scores: pl.DataFrame, columns: Sequence[Column]) -> str:

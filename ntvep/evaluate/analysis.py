@@ -25,7 +25,7 @@ Kind = Literal["score", "baseline", "feature"]
 SIGN: Mapping[str, int] = {
     # The model finds ALT less likely than REF.
     **dict.fromkeys(("llr", "llr_site", "llr_marginal", "llr_unmasked", "pll_delta"), -1),
-    # As llr, among background SNVs of the same trinucleotide context.
+    # As llr, among background variants of the same context.
     LLR_PERCENTILE.name: -1,
     # The model is sure of what stands here: a constrained place.
     "entropy": -1,

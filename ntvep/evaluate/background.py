@@ -1,4 +1,4 @@
-"""reference -> SNVs at random places; their scores -> where a variant's score lies among them.
+"""reference -> SNVs at random places; scores of these -> where a variant's score lies among them.
 
 A model finds some changes unlikely wherever they stand, a CpG lost for instance. Compared with SNVs
 of its own trinucleotide context a score says how unusual the place is. A context is one of the 96
@@ -6,24 +6,27 @@ of mutational signatures: the base that changes and its two neighbours, read fro
 which it is a pyrimidine, ``A[C>T]G`` (Alexandrov et al. 2013, Nature 500:415).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Bool, Float, Int64, Shaped, UInt8
 
 from ntvep import dna, windows
 from ntvep.dna import Dna
+from ntvep.evaluate import indels
 from ntvep.genome import Reference
-from ntvep.schema import LLR_PERCENTILE, LLR_TAIL, Status
+from ntvep.schema import LLR_PERCENTILE, LLR_PHRED, Status
 from ntvep.windows import Span
 
 FEWEST = 20
-"""With fewer scored background SNVs of a context its variants have no percentile."""
+"""With fewer scored background variants of a context its variants have no percentile."""
 _DRAWN = {"chrom": pl.String(), "pos": pl.Int64(), "ref": pl.String(), "alt": pl.String(),
           "context": pl.String()}  # fmt: skip
 # Bases of a contig that are looked at together.
 _BLOCK = 1 << 20
+# Places that are so near are read together.
+_TOGETHER = 1 << 16
 _PURINES = (0, 2)
 
 Codes = UInt8[np.ndarray, " snv"]
@@ -158,60 +161,98 @@ def _dealt(drawn: pl.DataFrame) -> pl.DataFrame:
 def contexts(
     alleles: pl.DataFrame, reference: Reference
 ) -> tuple[pl.Series, Bool[np.ndarray, " allele"]]:
-    """The context of each SNV with status ``ok``, and which of them have another base there.
+    """The context of each SNV and indel with status ``ok``, and which have another base there.
 
-    Null for what is no SNV, and beside an N or at an end of a contig.
+    Null for what is neither, and beside an N or at an end of a contig.
     """
-    bases = np.full((alleles.height, 4), dna.N, np.uint8)
-    differs = np.zeros(alleles.height, bool)
-    columns = alleles.select("chrom", "pos", "ref", "alt", pl.col("status") == Status.OK)
-    for row, (chrom, pos, ref, alt, is_ok) in enumerate(columns.iter_rows()):
-        if not is_ok or len(ref) != len(alt):
-            continue
-        edit = windows.trim(pos, ref, alt)
-        if len(edit.ref) != 1:
-            continue
-        for span in reference.spans(chrom):
-            if span.start < edit.start and edit.stop < span.stop:
-                left, base, right = reference.fetch(chrom, edit.start - 1, edit.stop + 1)
-                bases[row] = left, base, edit.alt[0], right
-                differs[row] = base != edit.ref[0]
-    known = (bases != dna.N).all(axis=1)
     names = np.full(alleles.height, None, object)
-    names[known] = context_names(*bases[known].T)
+    differs = np.zeros(alleles.height, bool)
+    is_ok = (alleles["status"] == Status.OK).to_numpy()
+    chrom, pos, ref, alt = (alleles[name] for name in ("chrom", "pos", "ref", "alt"))
+    plain = is_ok & ((ref.str.len_bytes() == 1) & (alt.str.len_bytes() == 1)).to_numpy()
+    rows, starts = np.flatnonzero(plain), pos.to_numpy()[plain] - 1
+    refs = np.frombuffer(dna.codes("".join(ref.filter(plain))), np.uint8)
+    alts = np.frombuffer(dna.codes("".join(alt.filter(plain))), np.uint8)
+    others = np.flatnonzero(is_ok & ~plain)
+    edits = [(row, windows.trim(pos[row], ref[row], alt[row])) for row in map(int, others)]
+    longer = [(row, edit) for row, edit in edits if len(edit.ref) == len(edit.alt) == 1]
+    rows = np.append(rows, [row for row, _ in longer]).astype(np.int64)
+    starts = np.append(starts, [edit.start for _, edit in longer]).astype(np.int64)
+    refs = np.append(refs, [edit.ref[0] for _, edit in longer]).astype(np.uint8)
+    alts = np.append(alts, [edit.alt[0] for _, edit in longer]).astype(np.uint8)
+    around = _around(chrom.gather(rows), starts, reference)
+    known = (around != dna.N).all(axis=1)
+    differs[rows] = known & (around[:, 1] != refs)
+    names[rows[known]] = context_names(
+        around[known, 0], around[known, 1], alts[known], around[known, 2]
+    )
+    for row, edit in edits:
+        if bool(edit.ref) != bool(edit.alt):
+            names[row], differs[row] = indels.context(edit, chrom[row], reference)
     return pl.Series("context", names.tolist(), pl.String), differs
 
 
-def compare(
-    llr: pl.Series, context: pl.Series, background: pl.DataFrame
-) -> tuple[pl.Series, pl.Series]:
+def _around(
+    chrom: pl.Series, start: Int64[np.ndarray, " snv"], reference: Reference
+) -> UInt8[np.ndarray, "snv 3"]:
+    """A base and its neighbours; N where one of them is outside. Near places are read together."""
+    bases = np.full((len(start), 3), dna.N, np.uint8)
+    for name in chrom.unique(maintain_order=True):
+        of_name = np.flatnonzero((chrom == name).to_numpy())
+        for span in reference.spans(name):
+            inside = (span.start < start[of_name]) & (start[of_name] + 1 < span.stop)
+            rows = of_name[inside]
+            rows = rows[np.argsort(start[rows], kind="stable")]
+            for some in np.split(rows, np.flatnonzero(np.diff(start[rows] // _TOGETHER)) + 1):
+                if len(some):
+                    first = int(start[some[0]]) - 1
+                    letters = reference.fetch(name, first, int(start[some[-1]]) + 2)
+                    bases[some] = letters[start[some, None] - 1 - first + np.arange(3)]
+    return bases
+
+
+Among = Mapping[str, Float[np.ndarray, " background"]]
+
+
+def by_context(background: pl.DataFrame) -> Among:
+    """The ``llr`` of the background of each context, sorted; contexts with too few are left out."""
+    scored = background.filter(pl.col("llr").is_not_null())
+    return {
+        str(name): rows["llr"].sort().to_numpy()
+        for (name,), rows in scored.group_by("context")
+        if rows.height >= FEWEST
+    }
+
+
+def compare(llr: pl.Series, context: pl.Series, among: Among) -> tuple[pl.Series, pl.Series]:
     """Where each ``llr`` lies among the background of its own context.
 
     Args:
         llr: of variants; null where there is none.
         context: of these variants; null where there is none.
-        background: ``context`` and ``llr`` of the background.
+        among: the background.
 
     Returns:
         ``llr_percentile``: percent of the background that has a lower ``llr``, ties counting half.
-        ``llr_tail``: (1 + those as low or lower) / (1 + all), the P value of so low an ``llr`` by
-        chance (North et al. 2002, Am J Hum Genet 71:439). Null without a context, or where it has
-        fewer than :data:`FEWEST`.
+        ``llr_phred``: -10 log10 of (1 + those as low or lower) / (1 + all), the P value of so low
+        an ``llr`` by chance (North et al. 2002, Am J Hum Genet 71:439). Null without a context, or
+        where it has fewer than :data:`FEWEST`.
     """
-    values, names = llr.to_numpy(), context.to_numpy()
+    values = llr.to_numpy()
     percentile: Float[np.ndarray, " variant"] = np.full(len(values), np.nan)
-    tail = percentile.copy()
-    scored = background.filter(pl.col("llr").is_not_null())
-    for (name,), rows in scored.group_by("context"):
-        if rows.height < FEWEST:
+    phred = percentile.copy()
+    rows = pl.DataFrame({"context": context, "row": np.arange(len(values))}).filter(
+        pl.Series(np.isfinite(values)), pl.col("context").is_not_null()
+    )
+    for (name,), group in rows.group_by("context"):
+        if (known := among.get(str(name))) is None:
             continue
-        among = rows["llr"].sort().to_numpy()
-        here = np.flatnonzero((names == name) & np.isfinite(values))
-        below = np.searchsorted(among, values[here], side="left")
-        as_low = np.searchsorted(among, values[here], side="right")
-        percentile[here] = 50 * (below + as_low) / len(among)
-        tail[here] = (1 + as_low) / (1 + len(among))
+        here = group["row"].to_numpy()
+        below = np.searchsorted(known, values[here], side="left")
+        as_low = np.searchsorted(known, values[here], side="right")
+        percentile[here] = 50 * (below + as_low) / len(known)
+        phred[here] = -10 * np.log10((1 + as_low) / (1 + len(known)))
     return (
         pl.Series(LLR_PERCENTILE.name, percentile, nan_to_null=True),
-        pl.Series(LLR_TAIL.name, tail, nan_to_null=True),
+        pl.Series(LLR_PHRED.name, phred, nan_to_null=True),
     )

@@ -1,7 +1,10 @@
 """``ntvep background``: contexts, what is drawn, and where a score lies among it."""
 
+import gzip
+import hashlib
 import json
 import logging
+import math
 import shutil
 import sys
 from collections import Counter
@@ -11,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
+import pysam
 import pytest
 from polars.testing import assert_frame_equal
 from scipy import stats
@@ -18,8 +22,9 @@ from sklearn.metrics import roc_auc_score
 
 from ntvep import cli, dna
 from ntvep.commands.evaluate import judge
+from ntvep.commands.score_files import read_any
 from ntvep.evaluate import background
-from ntvep.evaluate.background import CONTEXTS, compare, context_names, contexts, draw
+from ntvep.evaluate.background import CONTEXTS, by_context, compare, context_names, contexts, draw
 from ntvep.io.tables import read_metadata
 from ntvep.windows import Span
 from tests.toy import Genome, alleles
@@ -61,7 +66,7 @@ def test_contexts_of_alleles():
         ("c", 9, "G", "T"),  # none behind it
         ("c", 5, "T", "A"),  # beside an N
         ("c", 2, "CG", "TA"),
-        ("c", 2, "C", "CA"),
+        ("c", 2, "CG", "CA", "ambiguous_base"),
         ("c", 3, "C", "A", "ref_mismatch"),
         ("c", 8, "T", "A"),  # another base there
         ("d", 2, "C", "T"),
@@ -142,17 +147,20 @@ def test_percentile_is_scipys():
     among = pl.concat([among, pl.DataFrame({"context": ["x"], "llr": [None]}, among.schema)])
     names = ["x", "y", "z", None, "w", "x", "y", "x"]
     llr = [0.1, -0.5, 0.0, 0.0, 0.0, None, 9.0, -9.0]
-    percentile, tail = compare(pl.Series(llr), pl.Series(names), among)
+    percentile, phred = compare(pl.Series(llr), pl.Series(names), by_context(among))
     for row, (name, value) in enumerate(zip(names, llr, strict=True)):
         if name not in ("x", "y") or value is None:
-            assert percentile[row] is tail[row] is None
+            assert percentile[row] is phred[row] is None
             continue
         of_context = among.filter(pl.col("context") == name)["llr"].drop_nulls().to_list()
         expected = stats.percentileofscore(of_context, value, kind="mean")
         assert percentile[row] == pytest.approx(expected, abs=1e-12)
         as_low = sum(other <= value for other in of_context)
-        assert tail[row] == pytest.approx((1 + as_low) / (1 + len(of_context)), abs=1e-15)
-    assert (percentile[7], tail[7]) == (0.0, 1 / 201)
+        assert 10 ** (-phred[row] / 10) == pytest.approx((1 + as_low) / (1 + len(of_context)))
+    # Lower than all 200, and higher than all 20.
+    assert percentile[7] == 0.0
+    assert phred[7] == pytest.approx(10 * math.log10(201))
+    assert (percentile[6], phred[6]) == (100.0, 0.0)
 
 
 # The command line ---------------------------------------------------------------------------------
@@ -160,16 +168,22 @@ def test_percentile_is_scipys():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Scores of the planted variants and of an indel, and a background."""
+    """Scores of the planted variants and of two indels, and a background."""
     folder = tmp_path_factory.mktemp("background")
     shutil.copy(PLANTED / "genome.fa", folder)
     bases = "".join((PLANTED / "genome.fa").read_text().splitlines()[1:])
-    indel = f"planted\t71000\t.\t{bases[70999:71001]}\t{bases[70999]}\t.\t.\t.\n"
-    (folder / "in.vcf").write_text((PLANTED / "variants.vcf").read_text() + indel)
+    # The background knows of the first alone.
+    indels = "".join(
+        f"planted\t71000\t.\t{bases[70999 : 71000 + n]}\t{bases[70999]}\t.\t.\t.\n" for n in (1, 2)
+    )
+    (folder / "in.vcf").write_text((PLANTED / "variants.vcf").read_text() + indels)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         asked = ["-r", "genome.fa", "-m", PLANTED / "model", "--device", "cpu", "-q", *SETTINGS]
-        names, draws = ["--scores", "llr,entropy"], [*asked[:-2], "--per-context", 20]
+        names, draws = (
+            ["--scores", "llr,entropy"],
+            [*asked[:-2], "--per-context", 20, "--indel-bases", 1],
+        )
         assert run(patch, "score", "in.vcf", *asked, *names, "-o", "s.parquet") == 0
         assert run(patch, "background", "draw", *draws, "-o", "b.parquet") == 0
         apply = ["background", "apply", "s.parquet", "-b", "b.parquet", "-r", "genome.fa"]
@@ -201,10 +215,12 @@ def command(folder, monkeypatch, capsys):
 
 def test_a_background_is_scored_as_variants_are(folder, command):
     drawn = pl.read_parquet(folder / "b.parquet")
-    assert Counter(drawn["context"]) == dict.fromkeys(CONTEXTS, 20)
+    snvs = drawn.filter(pl.col("context").is_in(CONTEXTS))
+    assert Counter(snvs["context"]) == dict.fromkeys(CONTEXTS, 20)
+    assert drawn.height - snvs.height == Counter(drawn["context"]).total() - 96 * 20 > 300
     assert drawn["llr"].null_count() == 0
     bases = "".join((folder / "genome.fa").read_text().splitlines()[1:])
-    for pos, ref, alt, context in drawn.select("pos", "ref", "alt", "context").iter_rows():
+    for pos, ref, alt, context in snvs.select("pos", "ref", "alt", "context").iter_rows():
         assert context == by_hand(bases[pos - 2], ref, alt, bases[pos])
     # The same SNVs as variants of a VCF.
     lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
@@ -219,22 +235,32 @@ def test_a_background_is_scored_as_variants_are(folder, command):
 
 def test_apply_adds_two_columns_and_changes_nothing_else(folder):
     scores, compared = (pl.read_parquet(folder / f"{name}.parquet") for name in "sp")
-    added = ["llr_percentile", "llr_tail"]
+    added = ["llr_percentile", "llr_phred"]
     assert_frame_equal(scores, compared.drop(added))
     assert compared.columns[-2:] == added
     provenance, summary = read_metadata(folder / "p.parquet")
-    assert provenance == read_metadata(folder / "s.parquet")[0]
-    said = json.loads(summary)["background"]
-    assert said["snvs"] == 96 * 20
-    assert said["command"].startswith("ntvep background draw -r genome.fa")
+    before, said = read_metadata(folder / "s.parquet")
+    sha256 = hashlib.sha256((folder / "b.parquet").read_bytes()).hexdigest()
+    assert json.loads(provenance) == json.loads(before) | {"background": sha256}
+    assert summary == said
     drawn = pl.read_parquet(folder / "b.parquet")
     bases = "".join((folder / "genome.fa").read_text().splitlines()[1:])
-    *snvs, indel = compared.iter_rows(named=True)
-    assert indel["llr"] is not None
-    assert indel["llr_percentile"] is indel["llr_tail"] is None
-    for row in snvs:
-        own = by_hand(bases[row["pos"] - 2], row["ref"], row["alt"], bases[row["pos"]])
-        among = drawn.filter(pl.col("context") == own)["llr"]
+    *snvs, indel, longer = compared.iter_rows(named=True)
+    assert longer["llr"] is not None
+    assert longer["llr_percentile"] is longer["llr_phred"] is None
+    gone, behind = indel["ref"][1], bases[71_001:]
+    run = len(behind) - len(behind.lstrip(gone)) + (bases[70_999] == gone)
+    assert bases[70_998] != gone
+    own = {"A": "T", "G": "C"}.get(gone, gone)
+    for row in (*snvs, indel):
+        if row is indel:
+            context = f"1:Del:{own}:{run}"
+        else:
+            context = by_hand(bases[row["pos"] - 2], row["ref"], row["alt"], bases[row["pos"]])
+        among = drawn.filter(pl.col("context") == context)["llr"]
+        assert among.len() == 20
+        tail = (1 + (among <= row["llr"]).sum()) / 21
+        assert 10 ** (-row["llr_phred"] / 10) == pytest.approx(tail)
         expected = stats.percentileofscore(among, row["llr"], kind="mean")
         assert row["llr_percentile"] == pytest.approx(expected, abs=1e-12)
 
@@ -257,10 +283,68 @@ def test_the_report_says_what_it_changes(folder, command):
     expected = areas["llr"] - areas["llr_percentile"]
     assert difference["auroc_difference"] == pytest.approx(expected, abs=1e-12)
     (note,) = labels.notes
-    assert note.startswith("llr_percentile is llr among SNVs at random places")
+    assert note.startswith("llr_percentile is llr among variants at random places")
     assert "300 variants that have both, the AUROC of llr less that" in note
     assert f"is {expected:.3f} (95 %" in note
     assert difference["auroc_difference_low"] <= expected <= difference["auroc_difference_high"]
+
+
+def test_scoring_with_a_background_is_scoring_then_comparing(folder, command):
+    """The numbers are those of ``background apply``: in tables, in INFO, and as they are read."""
+    asked = ["-r", "genome.fa", "-m", PLANTED / "model", "--device", "cpu", *SETTINGS,
+             "--scores", "llr,entropy", "--background", "b.parquet"]  # fmt: skip
+    done = command("score", "in.vcf", *asked, "-o", "bg.vcf.gz", "--table", "bg.parquet")
+    assert done.status == 0, done.err
+    applied, table = (pl.read_parquet(folder / name) for name in ("p.parquet", "bg.parquet"))
+    assert_frame_equal(applied, table)
+    assert table["llr_percentile"].null_count() == 1
+    with pysam.VariantFile(str(folder / "bg.vcf.gz")) as file:
+        for key in ("NTVEP_LLR_PERCENTILE", "NTVEP_LLR_PHRED"):
+            assert (file.header.info[key].number, file.header.info[key].type) == ("A", "Float")
+        for record, row in zip(file, table.iter_rows(named=True), strict=True):
+            for name in ("llr_percentile", "llr_phred"):
+                found = record.info.get(f"NTVEP_{name.upper()}", (None,))[0]
+                assert found == (row[name] if row[name] is None else pytest.approx(row[name], 1e-5))
+    read, made = read_any(folder / "bg.vcf.gz", {})
+    assert made.background == json.loads(read_metadata(folder / "p.parquet")[0])["background"]
+    np.testing.assert_allclose(read["llr_percentile"], table["llr_percentile"], rtol=1e-5)
+    # Its llr are verified; a percentile is no score of the model.
+    asked = ["-r", "genome.fa", "-m", PLANTED / "model", "--device", "cpu"]
+    for name in ("bg.vcf.gz", "bg.parquet"):
+        done = command("verify", name, *asked)
+        assert done.status == 0, done.err
+
+
+def test_a_region_is_scanned_with_a_background(folder, command):
+    asked = ["-r", "genome.fa", "-m", PLANTED / "model", "--device", "cpu", *SETTINGS[:4],
+             "--region", "planted:1000-1100", "--scores", "llr"]  # fmt: skip
+    assert command("scan", *asked, "--background", "b.parquet", "-o", "scan.parquet").status == 0
+    assert command("scan", *asked, "-o", "plain.parquet").status == 0
+    apply = ["background", "apply", "plain.parquet", "-b", "b.parquet", "-r", "genome.fa"]
+    assert command(*apply, "-o", "then.parquet").status == 0
+    found, expected = (pl.read_parquet(folder / f"{name}.parquet") for name in ("scan", "then"))
+    assert_frame_equal(found, expected)
+    assert found["llr_phred"].null_count() == 0
+
+
+def test_chunks_are_gathered_with_their_percentiles(folder, command):
+    asked = ["-r", "genome.fa", "-m", PLANTED / "model", "--device", "cpu", *SETTINGS,
+             "--scores", "llr,entropy"]  # fmt: skip
+    assert command("split", "in.vcf", "-o", "chunks", "--chunks", 2).status == 0
+    for number in ("00000", "00001"):
+        name = f"chunks/{number}"
+        some = ["--background", "b.parquet", "-o", f"{name}.parquet"]
+        assert command("score", f"{name}.vcf.gz", *asked, *some).status == 0
+    gather = ("gather", "in.vcf", "chunks/00000.parquet", "chunks/00001.parquet", "-o", "g.vcf.gz")
+    assert command(*gather, "--table", "g.parquet").status == 0
+    found, expected = (pl.read_parquet(folder / f"{name}.parquet") for name in "gp")
+    assert_frame_equal(found, expected)
+    assert b"NTVEP_LLR_PHRED=" in gzip.decompress((folder / "g.vcf.gz").read_bytes())
+    plain = ["--force", "-o", "chunks/00001.parquet"]
+    assert command("score", "chunks/00001.vcf.gz", *asked, *plain).status == 0
+    mixed = command(*gather, "--force")
+    assert mixed.status == 1
+    assert "chunks/00001.parquet: compared with another background" in mixed.err
 
 
 def test_what_does_not_fit_is_refused(folder, command):
@@ -286,6 +370,13 @@ def test_what_does_not_fit_is_refused(folder, command):
                     "-o", "new.parquet")  # fmt: skip
     assert "other.fa has another base there" in wrong.err
     assert not (folder / "new.parquet").exists()
+    scan = ("scan", *asked[:6], "--region", "planted:1-9", "-o", "new.parquet")
+    early = command(*scan, "--background", "b.parquet")
+    assert "b.parquet: its fingerprint is" in early.err
+    nothing = command(*scan, *SETTINGS[:4], "--scores", "entropy", "--background", "b.parquet")
+    assert (nothing.status, "--background compares llr" in nothing.err) == (2, True)
+    wrong = command("background", "draw", *asked, "--indel-bases", -1, "-o", "no.parquet")
+    assert (wrong.status, "--indel-bases is -1" in wrong.err) == (2, True)
     few = command("background", "draw", *asked[:-1], 5, "-o", "few.parquet")
     assert (few.status, "--per-context is 5" in few.err) == (2, True)
 
