@@ -48,6 +48,7 @@ INPUT = {
 TABLE = {"--table": (("t.parquet",), {"table": Path("t.parquet")})}
 NAMED = ("--reference", "r.fa", "--model", "m")
 # Words of a command -> what it calls, what it must be given, its options.
+BACKGROUND = {"--background": (("b.parquet",), {"background": Path("b.parquet")})}
 COMMANDS = {
     ("score",): (
         "ntvep.commands.score.score_file",
@@ -57,6 +58,7 @@ COMMANDS = {
         | RUNNING
         | INPUT
         | TABLE
+        | BACKGROUND
         | {
             "--refuse-annotated": ((), {"refuse_annotated": True}),
             "--strict": ((), {"strict": True}),
@@ -69,7 +71,12 @@ COMMANDS = {
     ("scan",): (
         "ntvep.commands.scan.scan_regions",
         ("--region", "c:1-9", *NAMED, "--output", "o.vcf"),
-        SHARED | SCORING | RUNNING | TABLE | {"--deletions": ((), {"deletions": True})},
+        SHARED
+        | SCORING
+        | RUNNING
+        | TABLE
+        | BACKGROUND
+        | {"--deletions": ((), {"deletions": True})},
     ),
     ("background", "draw"): (
         "ntvep.commands.background.draw_background",
@@ -79,6 +86,7 @@ COMMANDS = {
         | {
             "--region": (("c:1-9",), {"regions": ["c:1-9"]}),
             "--bed": (("in.bed",), {"bed": Path("in.bed")}),
+            "--indel-bases": (("7",), {"indel_bases": 7}),
             "--per-context": (("7",), {"per_context": 7}),
             "--seed": (("5",), {"seed": 5}),
         },
