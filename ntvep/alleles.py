@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,11 +31,13 @@ class WindowSequence:
         fetch: gives the bases.
         tokenizer: of the model.
         joined: tokens of the forward strand, if they are known already; none holds an N.
+        mirrored: those of the other strand, if they are known too.
     """
 
     fetch: Callable[[], Dna]
     tokenizer: Tokenizer
     joined: Tokens | None = None
+    mirrored: Tokens | None = None
 
     @cached_property
     def bases(self) -> Dna:
@@ -72,11 +75,10 @@ class WindowSequence:
 
     @cached_property
     def _reverse(self) -> Tokens:
-        return self.tokenizer.reverse_complement(self._forward, lambda: self.bases)
+        return self.mirrored or self.tokenizer.reverse_complement(self._forward, lambda: self.bases)
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """An allele that can be scored.
 
     Attributes:

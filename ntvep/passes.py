@@ -41,8 +41,7 @@ class Locus:
     start: int
 
 
-@dataclass(frozen=True, slots=True)
-class TokenPair:
+class TokenPair(NamedTuple):
     """REF and ALT of one allele in one view, tokenised.
 
     Attributes:
@@ -689,7 +688,7 @@ def _merged(pairs: Sequence[TokenPair], model: Description) -> list[TokenPair]:
     tokens = model.tokenizer.join([ids])
     middle = model.field // 2
     return [
-        replace(pair, ref=tokens, ref_changed=range(middle + shift, middle + shift + 1))
+        pair._replace(ref=tokens, ref_changed=range(middle + shift, middle + shift + 1))
         for pair, shift in zip(pairs, shifts, strict=True)
     ]
 

@@ -10,7 +10,7 @@ import polars as pl
 from jaxtyping import Float64
 
 from ntvep import dna, scoring
-from ntvep.alleles import Prepare, Prepared, locator, preparer
+from ntvep.alleles import Prepared, locator
 from ntvep.defaults import DEFAULT_MAX_ALLELE_BASES
 from ntvep.description import Description
 from ntvep.genome import Reference, canonical
@@ -30,6 +30,7 @@ from ntvep.schema import (
     sd_column,
 )
 from ntvep.settings import Settings
+from ntvep.snvs import PrepareMany, preparer_of_many
 
 # Alleles times views that are planned together: more share more passes and need more memory.
 PAIRS_PER_PLAN = 4_096
@@ -174,7 +175,7 @@ def resolve(alleles: pl.DataFrame, context: ScoringContext) -> tuple[pl.DataFram
         ALLELES, with ``ok`` replaced where the reference or the limits forbid a score; and the
         number of forward passes that the others need.
     """
-    prepare = preparer(context.reference, context.description, context.settings)
+    prepare = preparer_of_many(context.reference, context.description, context.settings)
     statuses, prepared = _resolved(alleles, prepare)
     pairs = [pair for some in prepared.values() for pair in some.pairs if pair is not None]
     passes = len(plan(pairs, context.asking).questions.inputs) if pairs else 0
@@ -217,7 +218,7 @@ def score_stream(
         use: takes each chunk and its SCORES, in order, in another thread.
         on_progress: told of which chunk another share (0 to 1) is done.
     """
-    prepare = preparer(context.reference, context.description, context.settings)
+    prepare = preparer_of_many(context.reference, context.description, context.settings)
 
     def finish(done: tuple[T, PreparedChunk, Answers | None]) -> None:
         name, work, answers = done
@@ -242,11 +243,15 @@ def _in_shares(on_progress: Callable[[T, float], None], name: T, total: int, pas
     on_progress(name, passes / total)
 
 
-def _resolved(alleles: pl.DataFrame, prepare: Prepare) -> tuple[list[Status], dict[int, Prepared]]:
+def _resolved(
+    alleles: pl.DataFrame, prepare: PrepareMany
+) -> tuple[list[Status], dict[int, Prepared]]:
     """The status of each allele, and by row those that can be scored."""
+    keys = list(_key_rows(alleles))
+    outcomes = iter(prepare([key[:4] for key in keys if key[4] == Status.OK]))
     statuses, prepared = [], {}
-    for row, (chrom, pos, ref, alt, status) in enumerate(_key_rows(alleles)):
-        outcome = prepare(chrom, pos, ref, alt) if status == Status.OK else Status(status)
+    for row, (*_, status) in enumerate(keys):
+        outcome = next(outcomes) if status == Status.OK else Status(status)
         if isinstance(outcome, Prepared):
             prepared[row] = outcome
             outcome = Status.OK
@@ -262,7 +267,7 @@ def _with_statuses(alleles: pl.DataFrame, statuses: Sequence[Status]) -> pl.Data
     return alleles.with_columns(pl.Series("status", statuses, STATUS_DTYPE))
 
 
-def _work(alleles: pl.DataFrame, prepare: Prepare, context: ScoringContext) -> PreparedChunk:
+def _work(alleles: pl.DataFrame, prepare: PrepareMany, context: ScoringContext) -> PreparedChunk:
     """All of a chunk that needs no model: statuses, known scores, tokens and the plan of passes."""
     statuses, prepared = _resolved(alleles, prepare)
     keys = found = pl.DataFrame(schema={"row": pl.UInt32()})

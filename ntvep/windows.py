@@ -6,9 +6,10 @@ The only place for coordinate arithmetic. ``pos`` is 1-based (VCF); ``start`` an
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from jaxtyping import Int64
 
 from ntvep import dna
 from ntvep.dna import Dna
@@ -19,6 +20,9 @@ _REACH = 64
 _BLOCK = 1024
 
 
+IntOrArray = TypeVar("IntOrArray", int, Int64[np.ndarray, "change"])
+
+
 class Span(NamedTuple):
     """A stretch of a contig for which the reference has sequence: 0-based, half-open."""
 
@@ -26,8 +30,7 @@ class Span(NamedTuple):
     stop: int
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(NamedTuple):
     """An allele in its minimal form.
 
     Attributes:
@@ -151,15 +154,32 @@ class Grid:
         Returns:
             The window, or None where not one whole step fits.
         """
-        whole = self.within(span)
-        length = min(self.bases, (whole.stop - whole.start) // self.step * self.step)
+        whole, length = self.within(span), self.length(span)
         if length <= 0:
             return None
-        s = self.stride
-        wanted = self.phase + s * ((p - self.phase) // s - length // s // 2)
-        wanted -= (wanted - self.phase) % self.anchor
+        wanted = p - self._before(p, length)
         start = min(max(wanted, whole.start), whole.stop - length)
         return Span(start, start + length)
+
+    def starts(self, p: Int64[np.ndarray, "change"], span: Span) -> Int64[np.ndarray, "change"]:
+        """Where the windows of many changes begin: what :meth:`place` gives, where one fits."""
+        whole, length = self.within(span), self.length(span)
+        wanted = p - self._before(p, length)
+        starts: Int64[np.ndarray, "change"]
+        starts = np.clip(wanted, whole.start, whole.stop - length)
+        return starts
+
+    def length(self, span: Span) -> int:
+        """Bases of the windows of a span; not above 0 where not one whole step fits."""
+        whole = self.within(span)
+        return min(self.bases, (whole.stop - whole.start) // self.step * self.step)
+
+    def _before(self, p: IntOrArray, length: int) -> IntOrArray:
+        """How far before a change its window begins, away from the contig's ends."""
+        s = self.stride
+        wanted = self.phase + s * ((p - self.phase) // s - length // s // 2)
+        before: IntOrArray = p - wanted + (wanted - self.phase) % self.anchor
+        return before
 
     def within(self, span: Span) -> Span:
         """The whole tokens that a span holds; the grid is the genome's also in a slice of it."""

@@ -108,9 +108,7 @@ def test_passes_of_many_pairs_are_distinct_and_each_reads_its_own():
     windows = [TOKENIZER.encode(rng.integers(0, 4, 18).astype(np.uint8)) for _ in range(3)]
     first = VOCABULARY.index("AAAAAA")
     pairs = [
-        replace(
-            substitution(int(rng.integers(first, first + 5)), int(rng.integers(1, 4)), window),
-        )
+        substitution(int(rng.integers(first, first + 5)), int(rng.integers(1, 4)), window)
         for window in windows
         for _ in range(20)
     ] + [deletion()]
@@ -193,7 +191,7 @@ def test_a_causal_model_reads_both_bases_in_one_window():
 
 def test_a_pass_that_others_go_on_from_is_whole():
     """ALT of the first is REF of the second."""
-    first = replace(snv("ACGTAC", 3, "G"), alt=letters("ACGGAC"))
+    first = snv("ACGTAC", 3, "G")._replace(alt=letters("ACGGAC"))
     made = plan([first, snv("ACGGAC", 4, "T")], Asking(CAUSAL, ("llr",)))
     inputs = made.questions.inputs
     assert len(inputs) == 3
@@ -205,15 +203,14 @@ def test_the_first_difference_lies_before_the_change_in_a_repeat_never():
     """A deletion of one A of AAA shows where the A's end."""
     ref, alt = letters("CAAAG"), letters("CAAGT")
     some = TokenPair(ref, alt, range(1, 2), range(1, 2), (3,), (3,), None, False, False)
-    same = replace(some, alt=letters("CAAA"))
+    same = some._replace(alt=letters("CAAA"))
     assert first_difference([some, same, snv("ACGT", 2, "A")]).tolist() == [3, 4, 2]
 
 
 def rate_pair(genome, p, alt, chrom="c", reverse=False):
     """An SNV in the middle of the five bases that its output depends on."""
     made = snv(genome[p - 2 : p + 3], 2, alt)
-    return replace(
-        made,
+    return made._replace(
         alt=letters(genome[p - 2 : p] + alt + genome[p + 1 : p + 3]),
         locus=Locus(chrom, reverse, p),
     )

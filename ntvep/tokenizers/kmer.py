@@ -6,7 +6,7 @@ and restarts the frame (Dalla-Torre et al., Nature Methods 22:287, 2025, and its
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from typing import ClassVar
 
@@ -104,7 +104,7 @@ class Kmers:
 
     def join(self, ids: Sequence[Int32[np.ndarray, "_"]]) -> Tokens:
         """Tokens of a sequence whose k-mers' ids come in pieces."""
-        joined = np.concatenate((np.array(self.front, np.int32), *ids))
+        joined = np.concatenate((self._front, *ids))
         count = len(joined) - len(self.front)
         return Tokens(joined, regular_places(self.k, len(self.front), count, 0), self.k * count)
 
@@ -141,6 +141,10 @@ class Kmers:
         some = slice(changed.start, changed.stop)
         single = tokens.places.stops[some] - tokens.places.starts[some] == 1
         return bool(single.any() and (tokens.ids == self.bases[dna.N]).any())
+
+    @cached_property
+    def _front(self) -> Int32[np.ndarray, "front"]:
+        return np.array(self.front, np.int32)
 
     def _starts(self, bases: Dna) -> Int64[np.ndarray, "token"]:
         """Where the tokens of a sequence begin."""
