@@ -45,7 +45,7 @@ def main() -> None:
         assert process.wait() == 0
     seconds = seen[-1][0]
     later = [one for one in seen if one[0] > seconds / 5]
-    print("| records | seconds | MB at a fifth | most MB later | growth | files, most later |")
+    print("| records | seconds | MB after a fifth | peak MB later | growth | files, most later |")
     print("|---|---|---|---|---|---|")
     most = max(memory for _, memory, _ in later)
     print(
