@@ -175,6 +175,26 @@ TOKENS = tuple(
     )
     for side in ("ref", "alt")
 )
+
+
+class Source(StrEnum):
+    """Where a score comes from."""
+
+    STORE = "store"
+    CACHE = "cache"
+    MODEL = "model"
+
+
+# Beside scores of a run with --known.
+SOURCE = Column(
+    "source",
+    pl.Enum([source.value for source in Source]),
+    "",
+    "where the scores come from: a store (to within the error that it states), a cache, or the "
+    "model",
+    nullable=True,
+    vcf="NTVEP_SOURCE",
+)
 STATUS_VCF = "NTVEP_STATUS"
 # What the reference has where a record's REF disagrees with it.
 REF_VCF = "NTVEP_REF"

@@ -70,6 +70,16 @@ def zero_based(pos: int, ref: str) -> Span:
     return Span(pos - 1, pos - 1 + len(ref))
 
 
+def zero_based_places(pos: Int64[np.ndarray, "row"]) -> Int64[np.ndarray, "row"]:
+    """The first bases that many records' POS name."""
+    return pos - 1
+
+
+def one_based_places(places: Int64[np.ndarray, "row"]) -> Int64[np.ndarray, "row"]:
+    """POS of many places."""
+    return places + 1
+
+
 def trim(pos: int, ref: str, alt: str) -> Edit:
     """The minimal form of an allele: the shared suffix goes first, then the shared prefix.
 

@@ -26,6 +26,7 @@ from ntvep.cli import (
     picture,
     resources,
     scoring,
+    store,
     verify,
 )
 from ntvep.errors import InputError, NtvepError
@@ -62,6 +63,7 @@ app.add_typer(labels.app, name="labels")
 app.add_typer(background.app, name="background")
 app.add_typer(models.app, name="model")
 app.add_typer(cache.app, name="cache")
+app.add_typer(store.app, name="store")
 
 
 def _print_version(asked: bool) -> None:

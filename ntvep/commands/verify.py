@@ -1,7 +1,7 @@
 """a scored file -> a random sample of its alleles, scored again and compared: ``ntvep verify``."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -18,8 +18,9 @@ from ntvep.io.vcf import text_status
 from ntvep.io.vcf_scores import provenance_in, scores_in
 from ntvep.models.loaded import load_model
 from ntvep.pipeline import ScoringContext, score_alleles
-from ntvep.provenance import Provenance
-from ntvep.schema import ALLELES, STATUS_DTYPE, Status
+from ntvep.provenance import ModelIdentity, Provenance
+from ntvep.schema import ALLELES, SOURCE, STATUS_DTYPE, Source, Status
+from ntvep.settings import Settings
 
 _log = logging.getLogger("ntvep")
 # As many disagreements are shown.
@@ -41,6 +42,21 @@ class Verification:
     values: int
     largest: float
     differing: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Which:
+    """Which model computes anew.
+
+    Attributes:
+        model: as in :func:`verify`.
+        device: likewise.
+        precision: likewise.
+    """
+
+    model: str
+    device: str = "auto"
+    precision: str | None = None
 
 
 def verify(
@@ -81,14 +97,59 @@ def verify(
         if source.suffix == ".parquet"
         else _of_vcf(source, sample, seed, tag)
     )
-    made = provenance.model
-    settings = provenance.settings
-    scorer = load_model(model, device=device, precision=precision or made.precision)
+    genome = open_reference(reference)
+    _compare_contigs(genome, provenance, source)
+    which = Which(model, device, precision)
+    fresh = scored_again(stored, source, provenance.model, provenance.settings, genome, which)
+    found = compared(stored, fresh, provenance.settings.score_columns, tolerance)
+    refuse_differing(
+        found,
+        source,
+        f"{tolerance:g}. Is the reference the one of the output ({provenance.reference})?",
+    )
+    return found
+
+
+def refuse_differing(found: Verification, source: Path, expected: str) -> None:
+    """Raise VerificationError if anything came out differently; ``expected`` ends its text."""
+    if found.differing:
+        shown = "\n  ".join(found.differing[:_SHOWN])
+        raise VerificationError(
+            f"{source}: {len(found.differing)} of {found.values + found.alleles} values of "
+            f"{found.alleles} alleles come out differently:\n  {shown}\nExpected differences below "
+            f"{expected}"
+        )
+
+
+def scored_again(
+    stored: pl.DataFrame,
+    source: Path,
+    made: ModelIdentity,
+    settings: Settings,
+    genome: FastaReference,
+    which: Which,
+) -> pl.DataFrame:
+    """SCORES of the alleles of an output, computed anew.
+
+    Args:
+        stored: rows of the output, with the columns of ALLELES.
+        source: their file.
+        made: the model that made it.
+        settings: likewise.
+        genome: the reference.
+        which: the model to ask now.
+
+    Raises:
+        ModelError: it has other weights than the one that made the output.
+    """
+    scorer = load_model(
+        which.model, device=which.device, precision=which.precision or made.precision
+    )
     if scorer.identity.weights_sha256 != made.weights_sha256:
         raise ModelError(
             f"{source}: was made with {made.model_id}, weights {made.weights_sha256[:12]}; "
-            f"{model} has weights {scorer.identity.weights_sha256[:12]}. Give --model the model of "
-            "the output"
+            f"{which.model} has weights {scorer.identity.weights_sha256[:12]}. Give --model the "
+            "model of the output"
         )
     if scorer.identity.device != made.device:
         _log.warning(
@@ -97,8 +158,6 @@ def verify(
             made.device,
             scorer.identity.device,
         )
-    genome = open_reference(reference)
-    _compare_contigs(genome, provenance, source)
     setup = ScoringContext(genome, scorer.model, scorer.description, settings)
     alleles = stored.select([column.name for column in ALLELES])
     readable = pl.Series("status", map(text_status, stored["ref"], stored["alt"]), STATUS_DTYPE)
@@ -107,16 +166,7 @@ def verify(
     asked = alleles.with_columns(
         pl.when(left_out).then("status").otherwise(readable).alias("status")
     )
-    fresh = score_alleles(asked, setup).scores
-    found = _compared(stored, fresh, settings.score_columns, tolerance)
-    if found.differing:
-        shown = "\n  ".join(found.differing[:_SHOWN])
-        raise VerificationError(
-            f"{source}: {len(found.differing)} of {found.values + found.alleles} values of "
-            f"{found.alleles} alleles come out differently:\n  {shown}\nExpected differences below "
-            f"{tolerance:g}. Is the reference the one of the output ({provenance.reference})?"
-        )
-    return found
+    return score_alleles(asked, setup).scores
 
 
 def _compare_contigs(genome: FastaReference, provenance: Provenance, source: Path) -> None:
@@ -138,16 +188,30 @@ def _compare_contigs(genome: FastaReference, provenance: Provenance, source: Pat
         )
 
 
-def _compared(
-    stored: pl.DataFrame, fresh: pl.DataFrame, names: Sequence[str], tolerance: float
+def compared(
+    stored: pl.DataFrame,
+    fresh: pl.DataFrame,
+    names: Sequence[str],
+    tolerance: float,
+    errors: Mapping[str, float] | None = None,
 ) -> Verification:
-    """Statuses and scores of the same alleles, row by row."""
+    """Statuses and scores of the same alleles, row by row.
+
+    Args:
+        stored: those of the output.
+        fresh: those computed anew.
+        names: of the scores.
+        tolerance: largest difference, relative where the score is above 1.
+        errors: largest difference of a score that came from a store, by name: what that store
+            promises, and never more.
+    """
     differing, largest, values = [], 0.0, 0
     for old, new in zip(stored.iter_rows(named=True), fresh.iter_rows(named=True), strict=True):
         where = f"{old['chrom']}:{old['pos']} {old['ref']}>{old['alt']}"
         if old["status"] != new["status"]:
             differing.append(f"{where} status {old['status']}, now {new['status']}")
             continue
+        limits = (errors or {}) if old.get(SOURCE.name) == Source.STORE else {}
         for name in names:
             before, after = old[name], new[name]
             if before is None or after is None:
@@ -155,9 +219,10 @@ def _compared(
                     differing.append(f"{where} {name} {before}, now {after}")
                 continue
             values += 1
-            difference = abs(after - before) / max(1.0, abs(before))
+            scale = 1.0 if name in limits else max(1.0, abs(before))
+            difference = abs(after - before) / scale
             largest = max(largest, difference)
-            if difference > tolerance:
+            if difference > limits.get(name, tolerance):
                 differing.append(f"{where} {name} {before:.6g}, now {after:.6g}")
     return Verification(stored.height, values, largest, differing)
 
@@ -167,7 +232,7 @@ def _of_table(source: Path, sample: int, seed: int) -> tuple[pl.DataFrame, Prove
     metadata, _ = tables.read_metadata(source)
     provenance = Provenance.from_json(metadata, str(source))
     total = sum(rows.height for rows in tables.read_row_groups(source))
-    chosen, first, parts = _choice(total, sample, seed), 0, []
+    chosen, first, parts = choice(total, sample, seed), 0, []
     for rows in tables.read_row_groups(source):
         here = chosen[(chosen >= first) & (chosen < first + rows.height)] - first
         parts.append(rows[here.tolist()])
@@ -182,7 +247,7 @@ def _of_vcf(source: Path, sample: int, seed: int, tag: str) -> tuple[pl.DataFram
     with vcf.opened(source) as inspection:
         provenance = provenance_in(inspection, tag)
         columns = provenance.columns
-        chosen, first, parts = _choice(inspection.records, sample, seed), 0, []
+        chosen, first, parts = choice(inspection.records, sample, seed), 0, []
         for chunk in vcf.read_chunks(inspection, repeat(CHUNK_RECORDS)):
             behind = first + len(chunk.lines)
             here = chosen[(chosen >= first) & (chosen < behind)]
@@ -195,7 +260,7 @@ def _of_vcf(source: Path, sample: int, seed: int, tag: str) -> tuple[pl.DataFram
     return pl.concat(parts), provenance
 
 
-def _choice(total: int, sample: int, seed: int) -> Int64[np.ndarray, "chosen"]:
+def choice(total: int, sample: int, seed: int) -> Int64[np.ndarray, "chosen"]:
     """Numbers below ``total``, each at most once, ascending."""
     chosen = np.random.default_rng(seed).choice(total, min(sample, total), replace=False)
     return np.sort(chosen)

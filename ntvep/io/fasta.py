@@ -113,15 +113,16 @@ class FastaReference:
         """md5 of the upper-case bases of each record of these contigs, as M5 in a SAM header."""
         names = {self.contig(chrom): None for chrom in contigs}
         used = chain.from_iterable(self.records.get(name or "", ()) for name in names)
-        return {record.name: self._md5(record) for record in used}
+        return {record.name: _md5(self, record) for record in used}
 
-    def _md5(self, record: Record) -> str:
-        digest = hashlib.md5(usedforsecurity=False)
-        length = record.span.stop - record.span.start
-        for begin in range(0, length, _BLOCK):
-            bases = _letters(self, record.name, begin, begin + _BLOCK)
-            digest.update(bases.upper())
-        return digest.hexdigest()
+
+@lru_cache(maxsize=4096)
+def _md5(reference: FastaReference, record: Record) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    length = record.span.stop - record.span.start
+    for begin in range(0, length, _BLOCK):
+        digest.update(_letters(reference, record.name, begin, begin + _BLOCK).upper())
+    return digest.hexdigest()
 
 
 @lru_cache(maxsize=32)

@@ -109,38 +109,38 @@ def _remove(folder: Path) -> None:
 
 
 @contextmanager
-def staged_folder(final: Path, mark: str, *, force: bool = False) -> Iterator[Path]:
+def staged_folder(
+    final: Path, mark: str, *, what: str = "report", force: bool = False
+) -> Iterator[Path]:
     """Hand out a folder to write to; rename it if, and only if, all went well.
 
     Args:
         final: the folder's name in the end.
         mark: file by which a folder is known to be such an output: ``force`` replaces no other.
+        what: such an output is called.
         force: replace one that exists.
 
     Raises:
-        OutputError: it exists, its parent is missing or read-only, or the disk is full.
+        OutputError: it exists, another run is writing it, its parent is missing or read-only, or
+            the disk is full.
     """
     if final.exists() and not (final.is_dir() and not any(final.iterdir())):
         if not final.is_dir() or not (final / mark).is_file():
-            raise OutputError(f"{final}: exists and is no report; give another output name")
+            raise OutputError(f"{final}: exists and is no {what}; give another output name")
         if not force:
             raise OutputError(f"{final}: exists; add --force to replace it")
-    if not final.resolve().parent.is_dir():
+    place = final.resolve()
+    if not place.parent.is_dir():
         raise OutputError(f"{final}: its folder does not exist; type: mkdir -p {final.parent}")
-    with as_output_error([final]):
-        aside = Path(tempfile.mkdtemp(prefix=".ntvep-", dir=final.resolve().parent))
-    made, replaced = aside / "made", aside / "replaced"
-    try:
-        with as_output_error([final]):
-            made.mkdir()
-            yield made
-            # Before the one that it replaces goes: that takes no time then.
-            sync(made)
-            if final.exists():
-                final.replace(replaced)
-            made.replace(final)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with as_output_error([final]), _hidden_folder(place) as aside:
+        made, replaced = aside / "made", aside / "replaced"
+        made.mkdir()
+        yield made
+        # Before the one that it replaces goes: that takes no time then.
+        sync(made)
+        if place.exists():
+            place.replace(replaced)
+        made.replace(place)
 
 
 def refuse_overwriting(output: Path, inputs: Sequence[Path]) -> None:
