@@ -21,6 +21,8 @@ _BLOCK = 1024
 
 
 IntOrArray = TypeVar("IntOrArray", int, Int64[np.ndarray, "change"])
+# A number, an array, or a column of a table.
+P = TypeVar("P")
 
 
 class Span(NamedTuple):
@@ -65,9 +67,19 @@ def merged(places: Iterable[tuple[str, Span]]) -> list[tuple[str, Span]]:
     return found
 
 
+def first_base(pos: P) -> P:
+    """The 0-based place that a POS names; of a number, an array or a column."""
+    return pos - 1  # type: ignore[operator, return-value]
+
+
+def pos_of(place: P) -> P:
+    """The POS that names a 0-based place."""
+    return place + 1  # type: ignore[operator, return-value]
+
+
 def zero_based(pos: int, ref: str) -> Span:
     """The bases that a record's POS and REF name."""
-    return Span(pos - 1, pos - 1 + len(ref))
+    return Span(first_base(pos), first_base(pos) + len(ref))
 
 
 def zero_based_places(pos: Int64[np.ndarray, "row"]) -> Int64[np.ndarray, "row"]:
@@ -89,7 +101,7 @@ def trim(pos: int, ref: str, alt: str) -> Edit:
         alt: one ALT, likewise.
     """
     if len(ref) == 1 == len(alt):
-        return Edit(pos - 1, dna.codes(ref), dna.codes(alt))
+        return Edit(first_base(pos), dna.codes(ref), dna.codes(alt))
     r, a = ref.upper(), alt.upper()
     end = 0
     while end < min(len(r), len(a)) and r[-1 - end] == a[-1 - end]:
@@ -98,7 +110,7 @@ def trim(pos: int, ref: str, alt: str) -> Edit:
     begin = 0
     while begin < min(len(r), len(a)) and r[begin] == a[begin]:
         begin += 1
-    return Edit(pos - 1 + begin, dna.codes(r[begin:]), dna.codes(a[begin:]))
+    return Edit(first_base(pos) + begin, dna.codes(r[begin:]), dna.codes(a[begin:]))
 
 
 def left_align(edit: Edit, first: int, fetch: Callable[[int, int], Dna]) -> Edit:

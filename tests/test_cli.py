@@ -480,6 +480,21 @@ def test_compare_two_groups(run, files):
     assert "12 alleles with G=a against 0 with G=c: too few for an AUROC" in done.out
 
 
+def test_compare_reads_the_scores_of_a_tag(run, files):
+    """NTVEP_B_LLR is the contrary of NTVEP_A_LLR: of it the other pairs are in order."""
+    header = HEADER + "##ntvep_A_scores=<x>\n##ntvep_B_scores=<x>\n" + COLUMNS
+    lines = [
+        f"chr1\t{i * 50_000 + 1}\t.\tA\tC\t.\t.\tG={group};NTVEP_A_LLR={llr};NTVEP_B_LLR={-llr}"
+        for i, (group, llr) in enumerate([("a", -3), ("a", 1), ("b", 0), ("b", 2)] * 6)
+    ]
+    (files / "groups.vcf").write_text("\n".join([header, *lines]) + "\n")
+    groups = ("compare", "groups.vcf", "--positive", "G=a", "--negative", "G=b")
+    assert "AUROC 0.750" in run(*groups, "--tag", "A").out
+    assert "AUROC 0.250" in run(*groups, "--tag", "B").out
+    done = run(*groups)
+    assert (done.status, "--tag is ''; expected the tags A, B" in done.err) == (1, True)
+
+
 def test_ctrl_c_leaves_nothing(files):
     records = [snv("chr1", CHR1, pos) for pos in range(1, 1100)] * 40
     (files / "long.vcf").write_text(HEADER + COLUMNS + "\n" + "".join(records))

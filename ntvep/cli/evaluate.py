@@ -57,6 +57,13 @@ def evaluate(
         list[str] | None,
         typer.Option(help="NAME:lower or NAME:higher, of a feature of unknown direction; repeat."),
     ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Which scores of annotated VCFs: as given to ntvep score --tag; repeat.",
+            show_default="all that they hold",
+        ),
+    ] = None,
     ref_mismatch_limit: Annotated[
         float, typer.Option(help="Share of labels with another REF that stops as wrong assembly.")
     ] = 0.01,
@@ -82,6 +89,7 @@ def evaluate(
         directions=direction or (),
         against=against or (),
         absolute=absolute,
+        tags=tag or (),
         ref_mismatch_limit=ref_mismatch_limit,
         force=force,
     ):

@@ -143,7 +143,8 @@ def _places(alleles: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
     """POS under which a file may have an allele: as here, trimmed, or with the base before it."""
     start = keys.str.extract(r":(\d+):[ACGT]*>").cast(pl.Int64)
     named = alleles.select(chrom=canonical_contigs(alleles["chrom"]), pos=pl.col("pos"))
-    spelled = [named["pos"], start, start + 1]
+    trimmed = windows.pos_of(start)
+    spelled = [named["pos"], trimmed - 1, trimmed]
     return (
         pl.concat([named.with_columns(pos=pos.cast(pl.Int64)) for pos in spelled])
         .drop_nulls()

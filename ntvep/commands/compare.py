@@ -1,5 +1,6 @@
 """annotated VCF -> one line: how well ``llr`` tells two groups of records apart."""
 
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 
@@ -9,14 +10,14 @@ from ntvep.commands.inputs import CHUNK_RECORDS
 from ntvep.errors import ConfigError
 from ntvep.evaluate import metrics
 from ntvep.io import vcf
-from ntvep.io.vcf_scores import values_of_groups
-from ntvep.schema import SCORE_COLUMNS
+from ntvep.io.vcf_scores import refuse_other_tags, values_of_groups
+from ntvep.schema import SCORE_COLUMNS, tagged_key
 
 _LLR = SCORE_COLUMNS["llr"]
 _GENES = "GENEINFO"
 
 
-def compare_groups(source: Path, positive: str, negative: str) -> str:
+def compare_groups(source: Path, positive: str, negative: str, tag: str = "") -> str:
     """AUROC of ``-llr`` for one group of records against another, with a 95 % interval.
 
     The sign is fixed beforehand: a lower ``llr`` (ALT less likely) counts for the positive group.
@@ -27,21 +28,23 @@ def compare_groups(source: Path, positive: str, negative: str) -> str:
         source: a VCF with NTVEP_LLR.
         positive: ``INFO_KEY=value`` of one group.
         negative: ``INFO_KEY=value`` of the other.
+        tag: of the run whose scores are compared; empty for one without.
 
     Raises:
+        InputError: the VCF has scores of other tags alone.
         ConfigError: a group is not of the form ``INFO_KEY=value``.
     """
     for name, group in (("--positive", positive), ("--negative", negative)):
         if not group.partition("=")[2]:
             raise ConfigError(f"{name} is {group!r}; expected INFO_KEY=value")
-    data, clusters = _scored(source, positive, negative)
+    data, clusters = _scored(source, positive, negative, tag)
     counts = (
         f"llr, {data.positives} alleles with {positive} against {data.negatives} with {negative}: "
     )
     if not data.is_enough:
         return (
             f"{counts}too few for an AUROC, which needs {metrics.TOO_FEW} scored alleles of each "
-            f"(those with {_LLR.vcf} in INFO)"
+            f"(those with {tagged_key(_LLR.vcf, tag)} in INFO)"
         )
     found = metrics.discrimination(data)
     auroc, support = found.auroc, found.support
@@ -53,15 +56,17 @@ def compare_groups(source: Path, positive: str, negative: str) -> str:
     )
 
 
-def _scored(source: Path, positive: str, negative: str) -> tuple[metrics.Ranked, str]:
+def _scored(source: Path, positive: str, negative: str, tag: str) -> tuple[metrics.Ranked, str]:
     """The scored alleles of both groups, and what their clusters are."""
+    column = replace(_LLR, vcf=tagged_key(_LLR.vcf, tag))
     with vcf.opened(source) as inspection:
+        refuse_other_tags(inspection, tag)
         chunks = vcf.read_chunks(inspection, repeat(CHUNK_RECORDS))
         parts = [
-            values_of_groups(chunk.lines, _LLR, positive, negative, [_GENES]) for chunk in chunks
+            values_of_groups(chunk.lines, column, positive, negative, [_GENES]) for chunk in chunks
         ]
     # Without a record there is no chunk.
-    found = pl.concat([values_of_groups((), _LLR, positive, negative, [_GENES]), *parts])
+    found = pl.concat([values_of_groups((), column, positive, negative, [_GENES]), *parts])
     group = pl.col(_GENES).alias("group")
     table = found.select("chrom", "pos", group, label="is_first", score=-pl.col("value"))
     clusters = metrics.clusters(table)

@@ -53,6 +53,7 @@ def evaluate(
     directions: Sequence[str] = (),
     against: Sequence[str] = (),
     absolute: bool = False,
+    tags: Sequence[str] = (),
     ref_mismatch_limit: float = 0.01,
     force: bool = False,
 ) -> list[str]:
@@ -74,6 +75,7 @@ def evaluate(
             directions=directions,
             against=against,
             absolute=absolute,
+            tags=tags,
             ref_mismatch_limit=ref_mismatch_limit,
         )
         for name, content in render(report):
@@ -94,6 +96,7 @@ def judge(
     directions: Sequence[str] = (),
     against: Sequence[str] = (),
     absolute: bool = False,
+    tags: Sequence[str] = (),
     ref_mismatch_limit: float = 0.01,
 ) -> Report:
     """Join scores to labels and compute all that a report shows.
@@ -115,6 +118,7 @@ def judge(
         directions: ``NAME:lower`` or ``NAME:higher`` of features whose direction is not known.
         against: files of other scores; see :func:`ntvep.commands.against.parse`.
         absolute: judge ``|llr|`` and the like first: of these labels, REF and ALT are arbitrary.
+        tags: of ``ntvep score --tag``: which runs of annotated VCFs are read; empty for all.
         ref_mismatch_limit: share of labels with another REF that stops as a wrong assembly.
 
     Raises:
@@ -131,7 +135,7 @@ def judge(
             "more deleterious of a score of ntvep"
         )
     refuse_vcf_labels(labels)
-    models = _models(scores, named)
+    models = _models(scores, named, tags)
     table, outcomes, features = _joined(
         {name: parts for name, (parts, _) in models.items()},
         _in_sets(pl.concat([read_labels(path) for path in _once(labels)], how="diagonal")),
@@ -183,23 +187,25 @@ def _once(paths: Sequence[Path]) -> Sequence[Path]:
 
 
 def _models(
-    paths: Sequence[Path], named: Mapping[str, int]
+    paths: Sequence[Path], named: Mapping[str, int], tags: Sequence[str]
 ) -> dict[str, tuple[list[pl.DataFrame], Provenance | None]]:
     """Tables by the model that they are of: its name in the report, and its provenance."""
-    by_fingerprint: dict[str, tuple[list[pl.DataFrame], Provenance]] = {}
+    by_fingerprint: dict[str, tuple[list[pl.DataFrame], Provenance, str]] = {}
     unknown: dict[str, tuple[list[pl.DataFrame], Provenance | None]] = {}
     for path in _once(paths):
-        table, made = read_any(path, named)
-        if made is None:
-            _log.warning("%s: provenance unknown: it does not say what made its scores", path)
-            unknown[f"{path.name} (provenance unknown)"] = [table], None
-        else:
-            by_fingerprint.setdefault(made.fingerprint, ([], made))[0].append(table)
-    names = Counter(Path(made.model.model_id).name for _, made in by_fingerprint.values())
+        for run in read_any(path, named, tags):
+            if run.made is None:
+                _log.warning("%s: provenance unknown: it does not say what made its scores", path)
+                unknown[f"{path.name} (provenance unknown)"] = [run.table], None
+            else:
+                # Who gave a tag has named the model.
+                name = run.tag or Path(run.made.model.model_id).name
+                parts, *_ = by_fingerprint.setdefault(run.made.fingerprint, ([], run.made, name))
+                parts.append(run.table)
+    names = Counter(name for *_, name in by_fingerprint.values())
     known = {
         name if names[name] == 1 else f"{name} {made.fingerprint[:6]}": (parts, made)
-        for parts, made in by_fingerprint.values()
-        for name in [Path(made.model.model_id).name]
+        for parts, made, name in by_fingerprint.values()
     }
     return {**known, **unknown}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from ntvep import dna
+from ntvep import dna, windows
 from ntvep.commands.options import Options
 from ntvep.commands.ready import settings_for
 from ntvep.dna import Dna
@@ -108,9 +108,9 @@ def model_pace(model: str, device: str = "auto", precision: str = "auto") -> dic
     context = ScoringContext(genome, loaded.model, loaded.description, settings)
     places = np.linspace(2 * step, 6 * step, _MOST_MEASURED).astype(int)
     rows = [
-        (row, 1, "random", pos + 1, ref, "ACGT"["ACGT".index(ref) - 1], Status.OK)
-        for row, pos in enumerate(places.tolist())
-        for ref in [str(letters[pos])]
+        (row, 1, "random", windows.pos_of(at), ref, "ACGT"["ACGT".index(ref) - 1], Status.OK)
+        for row, at in enumerate(places.tolist())
+        for ref in [str(letters[at])]
     ]
     schema = {column.name: column.dtype for column in ALLELES}
     alleles = pl.DataFrame(rows, schema=schema, orient="row")

@@ -1,6 +1,7 @@
 """files of scores, of whatever form -> SCORES, and what made them if they say so."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +10,7 @@ from ntvep.commands.inputs import all_chunks, provenance_of
 from ntvep.errors import ConfigError, InputError, some
 from ntvep.io import foreign_tables, vcf
 from ntvep.io.tables import has_provenance, read_scores
-from ntvep.io.vcf_scores import provenance_in, scores_in
+from ntvep.io.vcf_scores import provenance_in, runs_of, scores_in
 from ntvep.provenance import Provenance
 from ntvep.schema import LLR_PERCENTILE, SCORE_COLUMNS, STATUS_DTYPE, Status
 
@@ -17,42 +18,62 @@ VCF_SUFFIXES = (".vcf", ".vcf.gz", ".bcf")
 _KEY = ("chrom", "pos", "ref", "alt", "status")
 
 
-def read_any(path: Path, directions: Mapping[str, int]) -> tuple[pl.DataFrame, Provenance | None]:
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Scores of one model with one set of options.
+
+    Attributes:
+        table: ``chrom``, ``pos``, ``ref``, ``alt``, ``status`` and the scores.
+        made: their provenance; None for a table that ntvep did not write, or that was changed.
+        tag: of ``ntvep score --tag``; empty without one.
+    """
+
+    table: pl.DataFrame
+    made: Provenance | None
+    tag: str = ""
+
+
+def read_any(path: Path, directions: Mapping[str, int], tags: Sequence[str] = ()) -> list[Run]:
     """Scores of a Parquet table or an annotated VCF of ours, or of anybody's table.
 
     Args:
         path: .parquet; .vcf, .vcf.gz, .bcf; else a table of text.
         directions: score columns of a table that does not say what made it, with their signs.
+        tags: of the runs to read of a VCF; empty for all that it holds.
 
     Returns:
-        ``chrom``, ``pos``, ``ref``, ``alt``, ``status`` and the scores; and their provenance, None
-        for a table that ntvep did not write, or that was changed since.
+        One; of a VCF that several runs annotated, one for each.
 
     Raises:
         InputError: the file cannot be used.
         ConfigError: a table of unknown provenance, and nothing said of its scores.
     """
     if path.name.endswith(VCF_SUFFIXES):
-        return _of_vcf(path)
+        return _of_vcf(path, tags)
     if path.suffix == ".parquet" and has_provenance(path):
         made = provenance_of(path)
-        return read_scores(path), made
-    return _of_table(path, directions), None
+        return [Run(read_scores(path), made)]
+    return [Run(_of_table(path, directions), None)]
 
 
-def _of_vcf(path: Path) -> tuple[pl.DataFrame, Provenance]:
+def _of_vcf(path: Path, tags: Sequence[str]) -> list[Run]:
     with vcf.opened(path) as inspection:
-        made = provenance_in(inspection)
+        wanted = [tag for tag in runs_of(inspection) if tag in tags or not tags]
+        # Where there is none, what is asked for is refused by name.
+        made = {tag: provenance_in(inspection, tag) for tag in wanted or tags or [""]}
         parts = [
-            scores_in(chunk.alleles, chunk.lines, made.columns, inspection.name)
+            {
+                tag: scores_in(chunk.alleles, chunk.lines, run.columns, inspection.name, tag)
+                for tag, run in made.items()
+            }
             for chunk in all_chunks(inspection)
         ]
     if not parts:
         raise InputError(f"{path}: has no record; there is nothing to evaluate")
-    table = pl.concat(parts)
-    return table.select(
-        *_KEY, *(name for name in (*SCORE_COLUMNS, LLR_PERCENTILE.name) if name in table.columns)
-    ), made
+    tables = {tag: pl.concat([part[tag] for part in parts]) for tag in made}
+    names = (*SCORE_COLUMNS, LLR_PERCENTILE.name)
+    ours = {tag: [n for n in names if n in tables[tag].columns] for tag in made}
+    return [Run(tables[tag].select(*_KEY, *ours[tag]), run, tag) for tag, run in made.items()]
 
 
 def _of_table(path: Path, directions: Mapping[str, int]) -> pl.DataFrame:

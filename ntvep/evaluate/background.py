@@ -145,7 +145,7 @@ def _dealt(drawn: pl.DataFrame) -> pl.DataFrame:
     alt = np.where(other, 3 - change, change).astype(np.uint8)
     return (
         drawn.with_columns(
-            pos=pl.col("place") + 1,
+            pos=windows.pos_of(pl.col("place")),
             ref=pl.Series(list(dna.decode(base))),
             alt=pl.Series(list(dna.decode(alt))),
             context=pl.Series(context_names(left, base, alt, right)),

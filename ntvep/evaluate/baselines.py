@@ -65,7 +65,7 @@ def add_baselines(table: pl.DataFrame, reference: Reference | None = None) -> pl
 def _edits(table: pl.DataFrame) -> pl.DataFrame:
     """Trimmed alleles: ``start`` (0-based), ``gone``, ``come``. Single bases are as they stand."""
     edits = table.select(
-        start=pl.col("pos") - 1,
+        start=windows.first_base(pl.col("pos")),
         gone=pl.col("ref").str.to_uppercase(),
         come=pl.col("alt").str.to_uppercase(),
     )

@@ -170,8 +170,9 @@ def _normal_forms(alleles: pl.DataFrame, reference: Reference | None) -> pl.Data
     base = pl.col("ref").str.to_uppercase()
     gone, come = pl.coalesce("gone", base), pl.coalesce("come", pl.col("alt").str.to_uppercase())
     site = pl.col("contig").to_physical().cast(pl.Int64) * 2**32
+    single = windows.first_base(pl.col("pos"))
     return placed.select(
-        pl.when("has_bases").then(site + pl.coalesce("start", pl.col("pos") - 1)).alias("site"),
+        pl.when("has_bases").then(site + pl.coalesce("start", single)).alias("site"),
         pl.concat_str(gone, pl.lit(">"), come).cast(pl.Categorical).to_physical().alias("change"),
         pl.when("is_single").then(base).alias("base"),
         "ref_is",
@@ -201,7 +202,8 @@ def trimmed_keys(alleles: pl.DataFrame) -> pl.Series:
         edit = windows.trim(pos, ref, alt)
         changes.append(f"{edit.start}:{dna.decode(edit.ref)}>{dna.decode(edit.alt)}")
     trimmed = longer.with_columns(trimmed=pl.Series(changes, dtype=pl.String))
-    as_it_is = pl.format("{}:{}>{}", pl.col("pos") - 1, *(_upper(side) for side in ("ref", "alt")))
+    start = windows.first_base(pl.col("pos"))
+    as_it_is = pl.format("{}:{}>{}", start, *(_upper(side) for side in ("ref", "alt")))
     return (
         named.join(trimmed, ["pos", "ref", "alt"], how="left", maintain_order="left")
         .select(
@@ -301,7 +303,8 @@ def ref_agrees(alleles: pl.DataFrame, reference: Reference) -> pl.Series:
 
 def _look_up(chrom: str, singles: pl.DataFrame, reference: Reference) -> pl.Series:
     """Whether single bases of one contig are those of the reference."""
-    place, expected = singles["pos"].to_numpy() - 1, dna.encode(singles["ref"].str.join("").item())
+    place = windows.first_base(singles["pos"].to_numpy())
+    expected = dna.encode(singles["ref"].str.join("").item())
     answers = np.full(len(place), _ABSENT, object)
     for span in reference.spans(chrom):
         inside = np.flatnonzero((span.start <= place) & (place < span.stop))

@@ -192,7 +192,8 @@ def clinvar(
         .when(said == Significance.BENIGN)
         .then(False),
         effect=pl.lit(None, pl.Float64()),
-        group=pl.col("GENEINFO").str.extract("^([^:|]+)"),
+        # All genes of a variant: what shares one is not independent.
+        group=pl.col("GENEINFO").str.replace_all(":[^|]*", ""),
         consequence=most_severe_of(records["MC"]),
         stars=_each(records[review_key], stars, pl.UInt8()),
         source=pl.lit(source),

@@ -13,6 +13,7 @@ import polars as pl
 from jaxtyping import Bool, Float64, Int64
 from scipy.spatial import cKDTree
 
+from ntvep import windows
 from ntvep.evaluate.joining import canonical_contigs
 
 MATCH_GROUP = "match_group"
@@ -215,7 +216,7 @@ def distances(variants: pl.DataFrame, intervals: pl.DataFrame) -> pl.Series:
     )
     nearest = np.full(variants.height, np.nan)
     chroms = canonical_contigs(variants["chrom"]).to_numpy()
-    place = variants["pos"].to_numpy() - 1
+    place = windows.first_base(variants["pos"].to_numpy())
     for (chrom,), some in by_chrom.items():
         here = np.flatnonzero(chroms == chrom)
         some = some.sort("start")

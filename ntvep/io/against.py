@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pysam
 
+from ntvep import windows
 from ntvep.errors import InputError, some
 from ntvep.genome import canonical
 from ntvep.io import foreign_tables
@@ -129,4 +130,5 @@ def _lines(file: pysam.TabixFile, spelled: dict[str, str], places: pl.DataFrame)
         pos = some_places["pos"].unique().sort().to_numpy()
         cut = np.flatnonzero(np.diff(pos) > _GAP) + 1
         for stretch in np.split(pos, cut):
-            yield from file.fetch(theirs, max(int(stretch[0]) - 1, 0), int(stretch[-1]))
+            first = windows.first_base(int(stretch[0]))
+            yield from file.fetch(theirs, max(first, 0), int(stretch[-1]))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ntvep import windows
 from ntvep.errors import InputError
 from ntvep.io.foreign_tables import reading
 
@@ -35,7 +36,7 @@ def read_intervals(path: Path) -> Mapping[str, pl.DataFrame]:
 def _genes(path: Path) -> Mapping[str, pl.DataFrame]:
     table = _read(path, {0: "chrom", 2: "kind", 3: "first", 4: "stop", 6: "strand"})
     # A GTF counts from 1, its ends included.
-    table = table.with_columns(start=pl.col("first") - 1)
+    table = table.with_columns(start=windows.first_base(pl.col("first")))
     transcripts = table.filter(pl.col("kind").is_in(["transcript", "mRNA"]))
     if transcripts.is_empty():
         transcripts = table.filter(pl.col("kind") == "gene")

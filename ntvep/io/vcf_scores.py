@@ -17,16 +17,24 @@ def provenance_in(inspection: Inspection, tag: str = "") -> Provenance:
     Raises:
         InputError: it is not a VCF that ntvep annotated.
     """
+    refuse_other_tags(inspection, tag)
     header = [line.decode("utf-8", "replace") for line in inspection.header]
-    tags = tags_in(inspection.header)
-    if tag not in ("", *tags) or (tags and not tag and not _has_untagged(header)):
-        known = f"the tags {', '.join(tags)}: give one of them" if tags else "none: leave it out"
-        raise InputError(f"{inspection.name}: --tag is {tag!r}; expected {known}")
     return Provenance.from_vcf_header(header, inspection.name, tag)
 
 
-def _has_untagged(header: Sequence[str]) -> bool:
-    return any(line.startswith("##ntvep_scores=") for line in header)
+def runs_of(inspection: Inspection) -> list[str]:
+    """Tags of the runs that annotated a VCF; empty text stands for the run without one."""
+    untagged = any(line.startswith(b"##ntvep_scores=") for line in inspection.header)
+    return [""] * untagged + tags_in(inspection.header)
+
+
+def refuse_other_tags(inspection: Inspection, tag: str) -> None:
+    """Raise InputError if a VCF has scores of other tags than this, and not of this."""
+    runs = runs_of(inspection)
+    tags = [run for run in runs if run]
+    if tag not in ("", *tags) or (tags and not tag and "" not in runs):
+        known = f"the tags {', '.join(tags)}: give one of them" if tags else "none: leave it out"
+        raise InputError(f"{inspection.name}: --tag is {tag!r}; expected {known}")
 
 
 def scores_in(

@@ -510,7 +510,7 @@ def test_every_option_arrives(monkeypatch):
     command = (
         "evaluate a.parquet b.parquet --labels x --labels y -o out -r ref.fa --matched 3 "
         "--direction AF:lower --direction x:higher --score mine:lower "
-        "--against a.bw --against b.tsv:REVEL --absolute "
+        "--against a.bw --against b.tsv:REVEL --absolute --tag A --tag B "
         "--ref-mismatch-limit 0.5 --force"
     )
     done = CliRunner().invoke(app, command.split())
@@ -525,6 +525,7 @@ def test_every_option_arrives(monkeypatch):
         "own_scores": ["mine:lower"],
         "against": ["a.bw", "b.tsv:REVEL"],
         "absolute": True,
+        "tags": ["A", "B"],
         "ref_mismatch_limit": 0.5,
         "force": True,
     }

@@ -153,7 +153,7 @@ def test_clinvar(tmp_path, clinvar):
     )
     table = read_labels(tmp_path / "out.parquet")
     assert table.select(pl.exclude("chrom", "source")).rows() == [
-        (100, "A", "C", True, None, "BRCA2", "missense_variant", 2, 0.25),
+        (100, "A", "C", True, None, "BRCA2|XYZ", "missense_variant", 2, 0.25),
         (101, "A", "AC", False, None, "XYZ", "intron_variant", 0, None),
         (102, "A", "G", None, None, None, None, 4, None),
         (103, "A", "G", None, None, "BRCA1", None, 1, None),

@@ -9,7 +9,8 @@ from ntvep.commands.evaluate import evaluate, judge
 from ntvep.commands.score_files import read_any
 from ntvep.errors import ConfigError, InputError
 from tests.evaluate.synthetic import variants, write_labels
-from tests.test_cli import files, run, score  # noqa: F401
+from tests.test_cli import MODEL, files, run, score  # noqa: F401
+from tests.test_score_options import OTHER_MODEL
 
 KEY = ["chrom", "pos", "ref", "alt"]
 
@@ -17,27 +18,17 @@ KEY = ["chrom", "pos", "ref", "alt"]
 @pytest.mark.parametrize("name", ["out.vcf", "out.vcf.gz", "out.bcf"])
 def test_an_annotated_vcf_is_read_as_its_table(run, files, name):  # noqa: F811
     assert score(run, "--table", "out.parquet", output=name).status == 0
-    found, made = read_any(files / name, {})
-    wanted, same = read_any(files / "out.parquet", {})
-    assert made.fingerprint == same.fingerprint
-    assert found.columns == wanted.columns
+    (found,) = read_any(files / name, {})
+    (wanted,) = read_any(files / "out.parquet", {})
+    assert found.made.fingerprint == wanted.made.fingerprint
+    assert found.table.columns == wanted.table.columns
     # A VCF has six digits; a BCF float32.
-    assert_frame_equal(found, wanted, rel_tol=5e-6)
+    assert_frame_equal(found.table, wanted.table, rel_tol=5e-6)
 
 
 def test_an_annotated_vcf_is_judged(run, files):  # noqa: F811
     assert score(run).status == 0
-    labels = pl.read_csv("in.vcf", separator="\t", comment_prefix="##").filter(
-        pl.col("#CHROM") != "chr3"
-    )
-    labels = labels.select(
-        chrom="#CHROM", pos=pl.col("POS").cast(pl.Int64), ref="REF",
-        alt=pl.col("ALT").str.split(",").list.first(),
-        label=pl.Series([True, False] * 3 + [True]), effect=pl.lit(None, pl.Float64),
-        group=pl.lit(None, pl.String), consequence=pl.lit(None, pl.String),
-        stars=pl.lit(None, pl.UInt8), source=pl.lit("mine"),
-    )  # fmt: skip
-    write_labels(files / "labels.parquet", labels)
+    write_labels(files / "labels.parquet", _labels())
     report = judge(
         [files / "out.vcf"], [files / "labels.parquet"], command="", ref_mismatch_limit=1
     )
@@ -46,6 +37,47 @@ def test_an_annotated_vcf_is_judged(run, files):  # noqa: F811
         report.sets[0].analysis.tables["headline"].filter(pl.col("score") == "llr").to_dicts()
     )
     assert headline["positives"] + headline["negatives"] == 6
+
+
+def test_runs_that_share_a_vcf_stand_side_by_side(run, files):  # noqa: F811
+    """Each has its own scores, under the name that its user gave it; --tag reads some of them."""
+    scores = ("--scores", "llr")
+    assert score(run, *scores, "--tag", "A", output="a.vcf").status == 0
+    asked = {"source": "a.vcf", "model": OTHER_MODEL, "output": "ab.vcf"}
+    assert score(run, *scores, "--tag", "B", **asked).status == 0
+    for model, name in ((MODEL, "a.parquet"), (OTHER_MODEL, "b.parquet")):
+        assert score(run, *scores, output=name, model=model).status == 0
+    labels = [write_labels(files / "labels.parquet", _labels())]
+
+    def found(paths, **options):
+        report = judge(paths, labels, command="", ref_mismatch_limit=1, **options)
+        headline = report.sets[0].analysis.tables["surprising"]
+        return list(report.models), dict(zip(headline["pos"], headline["value"], strict=True))
+
+    names, first = found([files / "ab.vcf"])
+    assert names == ["A", "B"]
+    for tag, table in (("A", "a.parquet"), ("B", "b.parquet")):
+        names, values = found([files / "ab.vcf"], tags=[tag])
+        _, wanted = found([files / table])
+        assert names == [tag]
+        assert values == pytest.approx(wanted, rel=5e-6)
+        assert (values == first) == (tag == "A")
+    with pytest.raises(InputError, match="--tag is 'C'; expected the tags A, B"):
+        found([files / "ab.vcf"], tags=["C"])
+
+
+def _labels():
+    """Of the alleles that can be scored."""
+    labels = pl.read_csv("in.vcf", separator="\t", comment_prefix="##").filter(
+        pl.col("#CHROM") != "chr3"
+    )
+    return labels.select(
+        chrom="#CHROM", pos=pl.col("POS").cast(pl.Int64), ref="REF",
+        alt=pl.col("ALT").str.split(",").list.first(),
+        label=pl.Series([True, False] * 3 + [True]), effect=pl.lit(None, pl.Float64),
+        group=pl.lit(None, pl.String), consequence=pl.lit(None, pl.String),
+        stars=pl.lit(None, pl.UInt8), source=pl.lit("mine"),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["mine.tsv", "mine.csv", "mine.parquet"])
