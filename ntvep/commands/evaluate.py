@@ -338,7 +338,7 @@ def _matched(
             f"{name}: no positive has {negatives} negatives of its {on}; ask for fewer with "
             "--matched, or give more negatives"
         )
-    return found.table, (
+    return found.table.with_columns(found.groups), (
         f"Matched: {negatives} negatives for each positive, of its {on}. {found.unmatched:,} "
         f"positives had too few and are left out, as are {found.unused:,} negatives."
     )

@@ -16,6 +16,7 @@ from ntvep.evaluate.baselines import TYPES
 from ntvep.evaluate.calibration import calibrate
 from ntvep.evaluate.consequences import SEVERITY
 from ntvep.evaluate.directions import direction
+from ntvep.evaluate.match_groups import Matched, as_row, in_groups, match_groups
 from ntvep.evaluate.metrics import Clusters, Discrimination, Interval, Ranked, Support
 from ntvep.objectives import SCORE_NAMES
 from ntvep.schema import LLR_PERCENTILE, Status
@@ -165,7 +166,8 @@ def analyse(table: pl.DataFrame, scores: Sequence[Score], *, name: str) -> Analy
     """
     clusters = metrics.clusters(table)
     labelled = table["label"].is_not_null().to_numpy()
-    rows = _Rows(table, clusters, table.filter(labelled), clusters.rows(labelled))
+    known = table.filter(labelled)
+    rows = _Rows(table, clusters, known, clusters.rows(labelled), match_groups(known))
     with ThreadPoolExecutor(_workers()) as pool:
         judged = dict(zip(scores, pool.map(lambda score: _judge(rows, score), scores), strict=True))
         differences = list(pool.map(lambda pair: _difference(rows, judged, *pair), _pairs(scores)))
@@ -221,6 +223,7 @@ class _Rows:
     clusters: Clusters
     labelled: pl.DataFrame
     labelled_clusters: Clusters
+    matched: Matched | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,6 +234,7 @@ class _Judged:
     curves: list[_Row]
     strata: list[_Row]
     averages: list[_Row]
+    matched: list[_Row]
     genes: list[_Row]
     effects: list[_Row]
     severity: list[_Row]
@@ -243,6 +247,7 @@ _PARTS: Mapping[str, Callable[[_Judged], list[_Row]]] = {
     "curves": lambda judged: judged.curves,
     "strata": lambda judged: judged.strata,
     "averages": lambda judged: judged.averages,
+    "match_groups": lambda judged: judged.matched,
     "genes": lambda judged: judged.genes,
     "effects": lambda judged: judged.effects,
     "severity": lambda judged: judged.severity,
@@ -285,6 +290,7 @@ def _judge(rows: _Rows, score: Score) -> _Judged:
         _curves(found) if found else [],
         list(_strata(rows.labelled, data)),
         [_averages(rows.labelled, data, found)] if found else [],
+        list(_in_match_groups(rows, data, score)),
         list(_genes(data)) if is_score else [],
         _effects(rows, score),
         _severity(rows, score) if score.column != "consequence_rank" else [],
@@ -373,6 +379,28 @@ def _averages(labelled: pl.DataFrame, data: Ranked, found: Discrimination) -> _R
         column = "auprc_by_chromosome" if name == "chromosomes" else f"auroc_by_{name[:-1]}"
         row |= _interval(column, average.found) | {name: average.parts}
     return row
+
+
+def _in_match_groups(rows: _Rows, data: Ranked, score: Score) -> Iterable[_Row]:
+    """Each score within match groups: of all variants, and of each consequence.
+
+    Features and baselines are there too: what they reach is what matching left.
+    """
+    if rows.matched is None:
+        return
+    parts = [("all", data), *_parts(rows.labelled, data, "consequence")]
+    # With one consequence it would be said twice.
+    for subset, part in parts if len(parts) > 2 else parts[:1]:
+        scored, chrom = rows.matched.scored(part)
+        found = in_groups(scored, chrom)
+        yield {
+            "kind": score.kind,
+            "subset": subset,
+            "positives": scored.positives,
+            "negatives": scored.negatives,
+            **as_row(found),
+            "note": "" if found else TOO_FEW,
+        }
 
 
 def _known(value: float) -> float | None:

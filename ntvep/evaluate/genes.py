@@ -177,6 +177,13 @@ def macro(parts: Sequence[Ranked]) -> Average:
     return Average(_interval(mean, influence, share, min(effective)), len(parts), min(effective))
 
 
+def mean_of_parts(values: Float[np.ndarray, " part"]) -> Average:
+    """Mean of what each of some parts has, all of which count alike."""
+    weight = np.ones(len(values))
+    value = float(values.mean())
+    return _of_parts(value, (values - value) / len(values), weight)
+
+
 def by_chromosome(parts: Sequence[Ranked]) -> Average:
     """Average precision of each chromosome, averaged by how many variants each has.
 

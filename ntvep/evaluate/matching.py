@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 from scipy.spatial import cKDTree
 
 from ntvep import windows
@@ -173,32 +173,6 @@ def _nearest(
             elif looked_at < len(others) and far[-1] <= within:
                 continue
             break
-
-
-def pairwise_accuracy(
-    scores: Float64[np.ndarray, " variant"],
-    label: Bool[np.ndarray, " variant"],
-    groups: Int64[np.ndarray, " variant"],
-) -> float:
-    """Share of pairs of a match group in which the positive has the higher score, ties half.
-
-    The mean over groups, so that each positive counts alike.
-
-    Args:
-        scores: higher is more deleterious.
-        label: of each variant.
-        groups: number of its match group.
-
-    Returns:
-        NaN where no group has both.
-    """
-    table = pl.DataFrame({"score": scores, "label": label, "group": groups})
-    pairs = table.filter("label").join(table.filter(~pl.col("label")), "group", suffix="_other")
-    won = (pl.col("score") > pl.col("score_other")) + 0.5 * (
-        pl.col("score") == pl.col("score_other")
-    )
-    mean = pairs.group_by("group").agg(won.mean().alias("won"))["won"].mean()
-    return float("nan") if mean is None else float(mean)  # type: ignore[arg-type]
 
 
 def distances(variants: pl.DataFrame, intervals: pl.DataFrame) -> pl.Series:

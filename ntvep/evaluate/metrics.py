@@ -402,7 +402,7 @@ def _percent(share: float) -> str:
     return "more than 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
 
 
-def _score_bins(data: Ranked, most: int) -> tuple[Int[np.ndarray, " variant"], int]:
+def score_bins(data: Ranked, most: int = BINS) -> tuple[Int[np.ndarray, " variant"], int]:
     """Bin of each variant, ascending, and their number: a bin a value if there are few values.
 
     Else a bin holds at most 1 / most of the positives and negatives, half and half, so that rare
@@ -430,7 +430,7 @@ def _quantile_bins(
     return np.searchsorted(edges, values, side="right"), len(edges) + 1
 
 
-def _from_above(
+def from_above(
     counts: Shaped[np.ndarray, "bin two resample"],
 ) -> Float[np.ndarray, "bin two resample"]:
     """Counts in this bin and in those of higher scores."""
@@ -448,9 +448,9 @@ def _curves(data: Ranked) -> tuple[Band, Band, int]:
     Precision is at the prevalence of all in every resample. The third is how many resamples lack a
     class; without enough clusters for an interval there is no band.
     """
-    of_bin, n = _score_bins(data, BINS)
+    of_bin, n = score_bins(data)
     counts = resampled(2 * of_bin + data.label, data.clusters, 2 * n).reshape(n, 2, -1)
-    above = _from_above(counts)
+    above = from_above(counts)
     # No threshold lies between equal scores: the first of them in ascending order counts.
     first = np.append(True, data.score[1:] != data.score[:-1])
     found, false = (np.cumsum(c[::-1])[::-1][first] for c in (data.label, ~data.label))

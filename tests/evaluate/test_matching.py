@@ -16,7 +16,6 @@ from ntvep.evaluate.matching import (
     distances,
     edges_of,
     match_negatives,
-    pairwise_accuracy,
 )
 from ntvep.io.intervals import read_intervals
 from ntvep.io.tables import read_labels, table_writer
@@ -229,15 +228,6 @@ def test_counts_have_edges_of_their_own():
     assert edges_of("gnomad_AC", shares) == edges_of("allele_count", shares) == COUNT_EDGES
     assert edges_of("tss_distance", pl.Series([5.0])) == DISTANCE_EDGES
     assert edges_of("CADD", shares) is edges_of("LEAF", shares) is None
-
-
-def test_pairwise_accuracy_by_hand():
-    scores = np.array([1.0, 0.0, 2.0, 1.0, 5.0, 5.0, 9.0, 3.0])
-    label = np.array([1, 0, 0, 0, 1, 0, 1, 0], bool)
-    groups = np.array([0, 0, 0, 0, 1, 1, 2, 3])
-    # Group 0: one of three won, one tied; group 1: a tie; groups 2 and 3 lack a class.
-    assert pairwise_accuracy(scores, label, groups) == pytest.approx((1.5 / 3 + 0.5) / 2)
-    assert np.isnan(pairwise_accuracy(scores, label, np.arange(8)))
 
 
 def test_distances_equal_plain_loops():
