@@ -305,7 +305,8 @@ def test_scoring_with_a_background_is_scoring_then_comparing(folder, command):
             for name in ("llr_percentile", "llr_phred"):
                 found = record.info.get(f"NTVEP_{name.upper()}", (None,))[0]
                 assert found == (row[name] if row[name] is None else pytest.approx(row[name], 1e-5))
-    read, made = read_any(folder / "bg.vcf.gz", {})
+    (run,) = read_any(folder / "bg.vcf.gz", {})
+    read, made = run.table, run.made
     assert made.background == json.loads(read_metadata(folder / "p.parquet")[0])["background"]
     np.testing.assert_allclose(read["llr_percentile"], table["llr_percentile"], rtol=1e-5)
     # Its llr are verified; a percentile is no score of the model.
