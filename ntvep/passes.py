@@ -9,6 +9,7 @@ neighbouring windows in one.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, pairwise
 from math import prod
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -91,7 +92,7 @@ class Inputs:
         """Number of passes."""
         return len(self.sequence)
 
-    @property
+    @cached_property
     def lengths(self) -> Int64[np.ndarray, "pass"]:
         """Tokens of each pass."""
         of_sequence = np.array([len(tokens.ids) for tokens in self.sequences], np.int64)
@@ -358,20 +359,29 @@ def sides(pairs: Sequence[TokenPair]) -> tuple[Side, Side, tuple[Tokens, ...]]:
             sequences.append(tokens)
         return number
 
-    def side(tokens: list[Tokens], changed: list[range], ids: list[tuple[int, ...]]) -> Side:
+    def side(
+        tokens: list[Tokens],
+        numbers: list[int],
+        changed: list[range],
+        ids: list[tuple[int, ...]],
+    ) -> Side:
         length, offset, flat = _flat(ids)
         start = np.array([some.start for some in changed], np.int64)
         weights = np.ones(len(flat), np.int64)
         if not all(some.even for some in tokens):
             parts = [s.weights[c.start : c.stop] for s, c in zip(tokens, changed, strict=True)]
             weights = np.concatenate(parts).astype(np.int64)
-        sequence = np.array([number(some) for some in tokens], np.int64)
-        return Side(sequence, start, length, offset, flat, weights)
+        return Side(np.array(numbers, np.int64), start, length, offset, flat, weights)
 
-    ref = side([p.ref for p in pairs], [p.ref_changed for p in pairs], [p.ref_ids for p in pairs])
-    alt = side(
-        [p.alt or p.ref for p in pairs], [p.alt_changed for p in pairs], [p.alt_ids for p in pairs]
-    )
+    refs, alts = [p.ref for p in pairs], [p.alt or p.ref for p in pairs]
+    of_refs = [number(some) for some in refs]
+    # Nearly every ALT is told by its REF.
+    of_alts = [
+        same if alt is ref else number(alt)
+        for ref, alt, same in zip(refs, alts, of_refs, strict=True)
+    ]
+    ref = side(refs, of_refs, [p.ref_changed for p in pairs], [p.ref_ids for p in pairs])
+    alt = side(alts, of_alts, [p.alt_changed for p in pairs], [p.alt_ids for p in pairs])
     return ref, alt, tuple(sequences)
 
 

@@ -257,8 +257,14 @@ def _alleles(records: Sequence[Record], first: int) -> pl.DataFrame:
     return check(pl.DataFrame(rows, schema=schema, orient="row"), ALLELES)
 
 
+_LETTERS = frozenset("ACGTacgt")
+
+
 def text_status(ref: str, alt: str) -> Status:
     """The status that REF and ALT decide by themselves."""
+    if ref in _LETTERS and alt in _LETTERS:
+        # Nearly every allele is an SNV.
+        return Status.SAME_AS_REF if alt.upper() == ref.upper() else Status.OK
     if _BASES.fullmatch(alt):
         if not _BASES.fullmatch(ref):
             return Status.AMBIGUOUS_BASE

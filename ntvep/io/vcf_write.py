@@ -130,7 +130,8 @@ def annotate(
     annotated, begin = [], 0
     for line, count in zip(lines, counts, strict=True):
         # Rows are joined by key, not by order: a score on another record is worse than none.
-        chrom, pos, _, ref, alt, _ = line.split(b"\t", 5)
+        fields = line.split(b"\t", 8)
+        chrom, pos, _, ref, alt = fields[:5]
         key = chroms[begin], places[begin], refs[begin], ",".join(alts[begin : begin + count])
         if key != (chrom.decode(), int(pos), ref.decode(), alt.decode()):
             raise ValueError(f"scores of {key[0]}:{key[1]} stand beside another record")
@@ -148,34 +149,25 @@ def annotate(
         if differing and (bases := differing.get(records[begin])):
             parts.append(f"{own.key(REF_VCF)}={bases}")
         begin += count
-        annotated.append(_with_info(line, ";".join(parts).encode(), own))
+        fields[7] = _with_info(fields[7], ";".join(parts).encode(), own)
+        annotated.append(b"\t".join(fields))
     return annotated
 
 
 def _printed(column: pl.Series) -> list[str]:
     if column.dtype == pl.Boolean:
-        return ["." if value is None else str(int(value)) for value in column]
-    return ["." if value is None else f"{value:.6g}" for value in column]
+        return ["." if value is None else str(int(value)) for value in column.to_list()]
+    return ["." if value is None else f"{value:.6g}" for value in column.to_list()]
 
 
-def _with_info(line: bytes, added: bytes, own: Ours) -> bytes:
-    before = _before_info(line)
-    info, samples, _ = line[before:].partition(b"\t")
-    # Only the last column has the line's end behind it.
-    info = info if samples else info.rstrip(b"\r\n")
-    rest = line[before + len(info) :]
-    if b"NTVEP_" in info:
-        info = b";".join(part for part in info.split(b";") if not own.keys.match(part))
-    info = info.rstrip(b";")
-    joined = added if info in (b"", b".") else info + b";" + added
-    return line[:before] + joined + rest
-
-
-def _before_info(line: bytes) -> int:
-    place = -1
-    for _ in range(7):
-        place = line.index(b"\t", place + 1)
-    return place + 1
+def _with_info(info: bytes, added: bytes, own: Ours) -> bytes:
+    """INFO with ours in it; where it is the last column it has the line's end behind it."""
+    kept = info.rstrip(b"\r\n")
+    end = info[len(kept) :]
+    if b"NTVEP_" in kept:
+        kept = b";".join(part for part in kept.split(b";") if not own.keys.match(part))
+    kept = kept.rstrip(b";")
+    return (added if kept in (b"", b".") else kept + b";" + added) + end
 
 
 @contextmanager
