@@ -27,6 +27,7 @@ from ntvep.cli import (
     resources,
     scoring,
     store,
+    table,
     verify,
 )
 from ntvep.errors import InputError, NtvepError
@@ -57,7 +58,7 @@ app = typer.Typer(
     "which ntvep model info prints; those of Nucleotide Transformer are CC BY-NC-SA 4.0: "
     "non-commercial use only.",
 )
-for _commands in (scoring, chunks, verify, compare, evaluate, picture, resources, doctor):
+for _commands in (scoring, chunks, verify, compare, evaluate, table, picture, resources, doctor):
     app.add_typer(_commands.app)
 app.add_typer(labels.app, name="labels")
 app.add_typer(background.app, name="background")

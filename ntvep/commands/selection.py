@@ -45,8 +45,7 @@ class Selection:
             filters = [line.split(b"\t", 7)[6] for line in chunk.lines]
             kept &= np.array([value in (b"PASS", b".") for value in filters], bool)
         if self.places is not None:
-            rows = records.select("chrom", "pos", "ref").iter_rows()
-            kept &= np.array([self._overlaps(*row) for row in rows], bool)
+            kept &= self.within(records)
         if kept.all():
             return chunk
         left_out = pl.col("record").is_in(records["record"].filter(pl.Series(~kept)).implode())
@@ -55,6 +54,12 @@ class Selection:
             chunk.lines,
             chunk.alleles.with_columns(status.otherwise("status").alias("status")),
         )
+
+    def within(self, records: pl.DataFrame) -> Bool[np.ndarray, "record"]:
+        """Which records overlap one of the places."""
+        rows = records.select("chrom", "pos", "ref").iter_rows()
+        kept: Bool[np.ndarray, "record"] = np.array([self._overlaps(*row) for row in rows], bool)
+        return kept
 
     def _overlaps(self, chrom: str, pos: int, ref: str) -> bool:
         starts, stops = (self.places or {}).get(canonical(chrom), (_NONE, _NONE))

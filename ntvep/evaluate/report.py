@@ -124,7 +124,7 @@ def _page(report: Report, sets: Sequence[Mapping[str, object]], specs: Mapping[s
         report=report,
         sets=sets,
         published=_rows(PUBLISHED, len(PUBLISHED)),
-        provenance={name: _provenance(made) for name, made in report.models.items()},
+        provenance={name: provenance_rows(made) for name, made in report.models.items()},
         specs=specs,
         themes={"light": LIGHT, "dark": DARK},
         # The one text that is not escaped: a library of ours, with no end of a script in it.
@@ -239,7 +239,8 @@ def _links(row: Mapping[str, Any]) -> Mapping[str, str]:
     }
 
 
-def _provenance(made: Provenance | None) -> Mapping[str, object]:
+def provenance_rows(made: Provenance | None) -> Mapping[str, object]:
+    """What made scores, as names and values for a page."""
     if made is None:
         return {"made by": "unknown: the table does not say it, or was changed since"}
     contigs = ", ".join(f"{name} {md5}" for name, md5 in made.contigs.items())

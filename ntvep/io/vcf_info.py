@@ -53,6 +53,11 @@ def alleles_with_info(
         )
 
 
+def values_in(chunk: vcf.Chunk, header: Sequence[bytes], keys: Sequence[str]) -> pl.DataFrame:
+    """The values of keys of INFO for each ALT of some records, as :func:`alleles_with_info`."""
+    return _with_info(chunk, keys, _numbers(header), 0).select(keys)
+
+
 def _numbers(header: Sequence[bytes]) -> dict[str, str]:
     """What the header says of how many values a key has."""
     found = {}

@@ -1,14 +1,30 @@
 """annotated VCF -> SCORES, and what made them: what vcf_write wrote is read again."""
 
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from ntvep.errors import InputError
 from ntvep.io.vcf import Inspection, place_and_info
-from ntvep.io.vcf_header import tags_in
+from ntvep.io.vcf_header import ours, tags_in
 from ntvep.provenance import Provenance
-from ntvep.schema import FRAMESHIFTED, STATUS_DTYPE, STATUS_VCF, Column, Status, tagged_key
+from ntvep.schema import (
+    COMPARED,
+    FRAMESHIFTED,
+    LENGTH_CHANGE,
+    STATUS_DTYPE,
+    STATUS_VCF,
+    TOKENS,
+    Column,
+    Status,
+    tagged_key,
+)
+
+_NUMBER_OF_ALT = re.compile(
+    rb'##INFO=<ID=(NTVEP_\w+),Number=A,Type=(?:Float|Integer),Description="([^"]*)"'
+)
 
 
 def provenance_in(inspection: Inspection, tag: str = "") -> Provenance:
@@ -35,6 +51,22 @@ def refuse_other_tags(inspection: Inspection, tag: str) -> None:
     if tag not in ("", *tags) or (tags and not tag and "" not in runs):
         known = f"the tags {', '.join(tags)}: give one of them" if tags else "none: leave it out"
         raise InputError(f"{inspection.name}: --tag is {tag!r}; expected {known}")
+
+
+def more_columns(inspection: Inspection, made: Provenance, tag: str = "") -> tuple[Column, ...]:
+    """Numbers of ours, one for each ALT, that a later step added: percentiles for instance."""
+    own = {column.vcf for column in (*made.columns, FRAMESHIFTED, LENGTH_CHANGE, *TOKENS)}
+    known = {column.vcf: column for column in COMPARED}
+    keys, found = ours(inspection.header, tag).keys, []
+    for line in inspection.header:
+        match = _NUMBER_OF_ALT.match(line)
+        if match and keys.match(match[1]):
+            key = "NTVEP_" + match[1].decode().removeprefix(tagged_key("NTVEP_", tag))
+            name = key.removeprefix("NTVEP_").lower()
+            said = match[2].decode("utf-8", "replace")
+            column = known.get(key) or Column(name, pl.Float64(), "", said, nullable=True)
+            found += [replace(column, vcf=key)] if key not in own else []
+    return tuple(found)
 
 
 def scores_in(

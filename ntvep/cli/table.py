@@ -1,0 +1,94 @@
+"""``ntvep table``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ntvep.cli.options import Force, Quiet, Verbose, command_line, set_up_log
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples: `ntvep table scored.vcf.gz -o variants.tsv`; a page to open: `ntvep table "
+    "scored.vcf.gz --labels clinvar.vcf.gz -r GRCh38.fa -o sample.html`; a page for each sample: "
+    "`ntvep table cohort.vcf.gz -o pages/`"
+)
+def table(
+    scores: Annotated[
+        list[Path],
+        typer.Argument(
+            help="What ntvep score wrote: VCF or Parquet. Several are samples, parts of a genome, "
+            "or models."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help=".tsv, .tsv.gz, .csv; .html, a page of one sample; else a folder of pages.",
+        ),
+    ],
+    labels: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--labels", "-l", help="ClinVar's VCF, or LABELS that ntvep labels wrote; repeat."
+        ),
+    ] = None,
+    regions: Annotated[
+        list[str] | None,
+        typer.Option(help="CONTIG:FIRST-LAST (1-based) or a BED: list these alone; repeat."),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(help="Variants of each kind.", show_default="all; 10,000 on a page"),
+    ] = None,
+    sample: Annotated[
+        list[str] | None, typer.Option(help="Of a VCF; repeat.", show_default="all")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="SCORE[:lower|:higher] that ranks.",
+            show_default="SNVs by llr, indels by pll_delta",
+        ),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another score to set beside: FILE:COLUMN[:lower|:higher] of tabix, TSV, Parquet, "
+            "VCF (INFO), or a BigWig; repeat."
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", "-r", help="FASTA: left-aligns indels; bases in pictures."),
+    ] = None,
+    ref_mismatch_limit: Annotated[
+        float, typer.Option(help="Share of labels with another REF that stops as wrong assembly.")
+    ] = 0.01,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """List scored variants, ranked within their kind: as text, or as a page to open.
+
+    For research, not for diagnosis.
+    """
+    from ntvep.commands.table import Request, write_table
+
+    set_up_log(quiet, verbose)
+    request = Request(
+        labels=labels or (),
+        regions=regions or (),
+        top=top,
+        samples=sample or (),
+        by=by,
+        against=against or (),
+        reference=reference,
+        ref_mismatch_limit=ref_mismatch_limit,
+    )
+    for line in write_table(scores, output, request, command=command_line(), force=force):
+        print(line)
