@@ -5,8 +5,8 @@
 
 Checkpoints of random weights of a medium size, in the published layouts, on a CPU:
 
-base, masked   BERT with a token for each base, 512 bases (the field's loop over variants; GPN's
-               own, a loop of transformers' Trainer, needs its package and is not run here)
+base, masked   BERT with a token for each base, 512 bases (GPN against its authors' own loop:
+               benchmarks/gpn_package.py)
 base, causal   Qwen3 as MarinDNA has it, 255 bases, without and with ``--anchor 63``
 rates          PhyloGPN of the published depth and field, a window of 481 bases for each variant
 
@@ -45,7 +45,7 @@ from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.settings import Settings
 
 LETTERS = ("<unk>", "<pad>", "<mask>", "<cls>", *"ATCGN", "<eos>", "<bos>")
-_NEAR = 1e-3
+NEAR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -235,8 +235,8 @@ def ratios(
             # With an anchor the windows lie elsewhere: other numbers, by definition.
             if anchor is None:
                 worst = max(abs(a - b) for a, b in zip(*scores.values(), strict=True))
-                assert worst < _NEAR, f"llr differs by {worst}"
-            times = [{way: _seconds(run) for way, run in ways.items()} for _ in range(given.rounds)]
+                assert worst < NEAR, f"llr differs by {worst}"
+            times = [{way: seconds(run) for way, run in ways.items()} for _ in range(given.rounds)]
             ratio = statistics.median(one["other"] / one["ours"] for one in times)
             speed = table.height / statistics.median(one["ours"] for one in times)
             print(
@@ -246,7 +246,8 @@ def ratios(
             )
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object]) -> float:
+    """How long it took."""
     started = time.monotonic()
     work()
     return time.monotonic() - started
