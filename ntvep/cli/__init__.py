@@ -21,6 +21,7 @@ from ntvep.cli import (
     compare,
     doctor,
     evaluate,
+    exports,
     labels,
     models,
     picture,
@@ -58,7 +59,18 @@ app = typer.Typer(
     "which ntvep model info prints; those of Nucleotide Transformer are CC BY-NC-SA 4.0: "
     "non-commercial use only.",
 )
-for _commands in (scoring, chunks, verify, compare, evaluate, table, picture, resources, doctor):
+for _commands in (
+    scoring,
+    chunks,
+    verify,
+    compare,
+    evaluate,
+    table,
+    picture,
+    exports,
+    resources,
+    doctor,
+):
     app.add_typer(_commands.app)
 app.add_typer(labels.app, name="labels")
 app.add_typer(background.app, name="background")

@@ -96,7 +96,7 @@ def build(scans: Sequence[Path], output: Path, *, force: bool = False) -> Store:
     Raises:
         InputError: a scan is damaged, of other settings, or overlaps another.
     """
-    opened = [_opened(path) for path in scans]
+    opened = [opened_scan(path) for path in scans]
     about = _about(opened)
     left_out = 0
     with (
@@ -114,7 +114,12 @@ def build(scans: Sequence[Path], output: Path, *, force: bool = False) -> Store:
     return open_store(output)
 
 
-def _opened(path: Path) -> Scan:
+def opened_scan(path: Path) -> Scan:
+    """A scored file and what made it.
+
+    Raises:
+        InputError: it is damaged, or does not say.
+    """
     if path.suffix == ".parquet":
         return Scan(path, Provenance.from_json(tables.read_metadata(path)[0], str(path)))
     with vcf.opened(path) as inspection:

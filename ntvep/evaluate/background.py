@@ -170,7 +170,7 @@ def contexts(
     is_ok = (alleles["status"] == Status.OK).to_numpy()
     chrom, pos, ref, alt = (alleles[name] for name in ("chrom", "pos", "ref", "alt"))
     plain = is_ok & ((ref.str.len_bytes() == 1) & (alt.str.len_bytes() == 1)).to_numpy()
-    rows, starts = np.flatnonzero(plain), pos.to_numpy()[plain] - 1
+    rows, starts = np.flatnonzero(plain), windows.zero_based_places(pos.to_numpy()[plain])
     refs = np.frombuffer(dna.codes("".join(ref.filter(plain))), np.uint8)
     alts = np.frombuffer(dna.codes("".join(alt.filter(plain))), np.uint8)
     others = np.flatnonzero(is_ok & ~plain)

@@ -1,6 +1,9 @@
-"""BigWig -> values of places, a stretch at a time."""
+"""BigWig -> values of places, a stretch at a time; values of places -> BigWig."""
 
-from collections.abc import Iterator
+import errno
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,9 @@ from jaxtyping import Float64, Int64
 
 from ntvep.errors import InputError
 from ntvep.genome import canonical
+
+# Of a contig: 0-based places, and the value of each.
+Values = tuple[str, Int64[np.ndarray, " place"], Float64[np.ndarray, " place"]]
 
 # Places that are so near are read together, and no stretch is longer than this.
 _GAP, _LONGEST = 1_000, 1_000_000
@@ -61,6 +67,61 @@ def values_at(
             "and compare checksums"
         ) from error
     return values
+
+
+def write_bigwig(
+    path: Path,
+    lengths: Mapping[str, int],
+    stretches: Iterable[Values],
+) -> int:
+    """Write a value for each of some places; memory does not grow with their number.
+
+    Args:
+        path: where to write; nothing is written where there is no value.
+        lengths: of the contigs.
+        stretches: contig, 0-based places and their values; a contig's stand together, ascending.
+
+    Returns:
+        The number of values.
+
+    Raises:
+        OSError: not all of them could be written.
+    """
+    written, failure = 0, []
+
+    def rows() -> Iterator[tuple[str, int, int, float]]:
+        # An exception in here is printed by the library, and lost.
+        nonlocal written
+        try:
+            for contig, places, values in stretches:
+                written += len(places)
+                yield from zip(
+                    repeat(contig), places.tolist(), (places + 1).tolist(), values.tolist(),
+                    strict=False,
+                )  # fmt: skip
+        except BaseException as error:
+            failure.append(error)
+
+    coming = rows()
+    first = next(coming, None)
+    if first is not None:
+        writer = pybigtools.open(str(path), "w")
+        writer.write(dict(lengths), chain([first], coming))
+    if failure:
+        raise failure[0]
+    # Nor does it say when it could not write.
+    if written and _values_in(path) != written:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    return written
+
+
+def _values_in(path: Path) -> int | None:
+    """How many bases a BigWig has a value of; None if it is damaged."""
+    try:
+        with pybigtools.open(str(path)) as file:
+            return int(file.info()["summary"]["basesCovered"])
+    except (pybigtools.BBIReadError, OSError, ValueError):
+        return None
 
 
 def _stretches(
