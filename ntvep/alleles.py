@@ -305,7 +305,7 @@ def _alt_sequences(
         return None
     bases = windows.alt_window(edit, place, span, fetch)
     if bases is not None and model.step != tokenizer.stride and len(bases) % model.step:
-        # A contig's end has made it shorter; the network takes whole steps alone.
+        # A contig's end has made it shorter; the network only takes whole steps.
         bases = None
     forward = None if bases is None else (made(bases), offset)
     if model.objective != "causal":

@@ -213,7 +213,7 @@ class Model:
         """Log-probabilities of A, C, G, T at one place of each sequence, nats.
 
         Of a masked model with the token there masked, summed over the k-mers that have the base
-        there if its tokens are k-mers; of a causal model given what stands before; of a rate model
+        there if its tokens are k-mers; of a causal model given the bases before it; of a rate model
         the log rates, which do not sum to one.
 
         Args:
@@ -230,7 +230,8 @@ class Model:
         model, tokenizer = self._loaded.description, self._loaded.description.tokenizer
         if tokenizer.kind not in ("base", "kmer"):
             raise ConfigError(
-                f"log_probs: the tokens of this model ({tokenizer.kind}) are no bases"
+                "log_probs needs single-base or k-mer tokens; those of this model are "
+                f"{tokenizer.kind}"
             )
         inputs = self._tokens(sequences)
         places = [
@@ -265,7 +266,7 @@ class Model:
         """Tokens of sequences that the model can read."""
         model, made = self._loaded.description, []
         if isinstance(sequences, str):
-            raise ConfigError("one text was given; expected a list of sequences")
+            raise ConfigError("one string was given; expected a list of sequences")
         for number, sequence in enumerate(sequences):
             tokens = model.tokenizer.encode(dna.encode(sequence))
             if not max(1, model.field) <= len(tokens.ids) <= model.max_tokens:
@@ -362,12 +363,12 @@ def _token_of(number: int, tokens: Tokens, position: int, objective: str, stride
     place = int(np.flatnonzero(inside)[0])
     if tokens.places.stops[place] - tokens.places.starts[place] != stride:
         raise ConfigError(
-            f"sequence {number}: position {position} is in no whole token of {stride} bases; an N "
-            "is near, or the sequence ends there"
+            f"sequence {number}: position {position} is not in a whole token of {stride} bases, "
+            "because of a nearby N or the end of the sequence"
         )
     if objective == "causal" and place == 0:
         raise ConfigError(
-            f"sequence {number}: nothing stands before position {position}, so this model predicts "
-            "nothing there; give a sequence that begins earlier"
+            f"sequence {number}: no base precedes position {position}, so this causal model does "
+            "not predict it; give a sequence that begins earlier"
         )
     return place

@@ -20,7 +20,7 @@ class NtvepError(Exception):
     exit_status = 1
 
     def __str__(self) -> str:
-        """The text; what a file smuggled in that no terminal should obey is spelled out."""
+        """The text, with control characters, which may come from a file, escaped."""
         return "".join(
             c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in super().__str__()
         )
@@ -65,4 +65,4 @@ class NumericalFailureError(NtvepError):
 
 
 class VerificationError(NtvepError):
-    """Scores of an output do not come out again."""
+    """Scores of an output could not be reproduced."""

@@ -1,4 +1,4 @@
-"""file made -> file in place: its disk has room, its writer is alone, its bytes are proven."""
+"""file made -> file in place: checks disk space, holds a lock, verifies checksums."""
 
 import errno
 import fcntl

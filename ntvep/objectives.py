@@ -1,4 +1,4 @@
-"""a model's objective and tokenizer -> which scores it has; names alone."""
+"""a model's objective and tokenizer -> which scores it has; only their names."""
 
 from typing import Literal
 

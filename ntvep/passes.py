@@ -1,6 +1,6 @@
 """tokens -> passes: which distinct forward passes must be run, and who asked for what of each.
 
-A pass is its input: a tokenised sequence and what stands in place of some of its tokens. Whoever
+A pass is its input: a tokenised sequence and what replaces some of its tokens. Whoever
 asks for the same input shares it: all alleles of one token their masked pass, REF and ALT of a
 substitution too, all alleles of a window its reference pass, and records that spell the same change
 everything. A causal model's ALT pass goes on from the states of its REF pass; a rate model answers
@@ -53,7 +53,7 @@ class TokenPair(NamedTuple):
         ref_ids, alt_ids: ids of these tokens.
         snv: for an SNV: offset in its token, REF base, ALT base, on this view's strand; else None.
         one_mask: whether REF and ALT are the same input once these tokens are masked.
-        same_places: whether these tokens stand for the same bases on both sides.
+        same_places: whether these tokens cover the same bases on both sides.
         locus: of the REF sequence, for models whose neighbouring windows share passes.
     """
 
@@ -76,7 +76,7 @@ class Inputs:
     Attributes:
         sequences: tokens; lengths may differ, nothing is padded.
         sequence: which sequence each pass reads.
-        edits: (pass, token, id) of each id that stands in place of the sequence's own; in the order
+        edits: (pass, token, id) of each id that replaces the sequence's own; in the order
             of the passes.
         parent: the pass whose first tokens each pass shares; -1 for none.
         shared: how many tokens it shares.
@@ -434,7 +434,7 @@ def distinct_passes(
 
 
 def _told_by_ref(ref: Side, alt: Side) -> Bool[np.ndarray, "pair"]:
-    """Whether what stands before ALT's changed token stands before REF's too: one token for one."""
+    """Whether the tokens before ALT's changed token are those before REF's, one for one."""
     told: Bool[np.ndarray, "pair"] = (alt.length == 1) & (alt.start == ref.start)
     return told
 
@@ -483,7 +483,7 @@ def _with_parents(
     alt: Int64[np.ndarray, "some"],
     first: Int64[np.ndarray, "some"],
 ) -> Inputs:
-    """Let each ALT pass share what stands before the change with a REF pass.
+    """Let each ALT pass share the tokens before the change with a REF pass.
 
     A pass that others share is whole itself, so that states are computed once and passed on once.
     """
@@ -651,7 +651,7 @@ def _base_rows(
 def merged_fields(pairs: Sequence[TokenPair], model: Description) -> list[TokenPair]:
     """REF windows of a rate model that overlap, made one longer input each.
 
-    An output depends on the ``field`` tokens around it, wherever they stand. Inputs are filled up
+    An output depends on the ``field`` tokens around it, wherever they are. Inputs are filled up
     on the right, where no output that is asked for sees it, so that few lengths are left.
     """
     order = sorted(range(len(pairs)), key=lambda i: _locus(pairs[i]))

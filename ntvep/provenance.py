@@ -93,7 +93,7 @@ class ModelIdentity:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], max_tokens: int | None = None) -> Self:
-        """Read what ``asdict`` gave, or ntvep 0.1, which knew Nucleotide Transformers alone.
+        """Read what ``asdict`` gave, or ntvep 0.1, which only knew Nucleotide Transformers.
 
         Raises:
             KeyError, TypeError: it is something else.

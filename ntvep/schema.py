@@ -261,7 +261,7 @@ def score_schema(
         with_sd: whether their spreads between views are there too.
         objective: of the model.
         kind: of its tokenizer.
-        with_length: whether an allele's change of length stands beside its scores.
+        with_length: whether an allele's change of length is a column.
     """
     scores = [score_column(name, objective, kind) for name in names]
     spread = [sd_column(name) for name in names] if with_sd else []

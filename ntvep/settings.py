@@ -31,7 +31,7 @@ class Settings:
         layer: hidden layer of the embeddings; None for the last, after a final norm.
         pool: what an embedding averages: the nucleotide tokens, or these and the special ones
             before them.
-        softmax: over what a prediction is normalised: all tokens, or A, C, G, T alone.
+        softmax: over what a prediction is normalised: all tokens, or only A, C, G, T.
         anchor: window starts lie on a lattice of that many bases; None for the model's own.
         max_allele_bases: the most bases that may go or come.
         max_n_fraction: the largest share of N in a window that is scored.
@@ -187,13 +187,13 @@ def fitting(settings: Settings, model: Description, beyond_training: bool = Fals
     if settings.pool == "mean_cls" and not model.tokenizer.front:
         raise ConfigError("--pool mean_cls: this model has no special token before the bases")
     if settings.softmax == "acgt" and model.tokenizer.nucleotides is None:
-        raise ConfigError("--softmax acgt: the tokens of this model are no single bases")
+        raise ConfigError("--softmax acgt: this model does not have single-base tokens")
     anchor = stride if settings.anchor is None else settings.anchor
     most = bases // 2 - settings.max_allele_bases
     if anchor != stride and (anchor % stride or not stride <= anchor <= most):
         raise ConfigError(
             f"--anchor is {anchor}; expected a multiple of {stride} up to {most}, half of the "
-            f"window of {bases} bases less --max-allele-bases {settings.max_allele_bases}"
+            f"window of {bases} bases minus --max-allele-bases {settings.max_allele_bases}"
         )
     # The change starts in the middle token, at worst on its last base.
     room = stride * (bases // stride - bases // stride // 2) - (stride - 1)
@@ -212,7 +212,7 @@ def _check_window(settings: Settings, model: Description, beyond_training: bool)
         below, above = bases // step * step, (bases // step + 1) * step
         nearest = f"{below} or {above}" if below else f"{above}"
         raise ConfigError(
-            f"a window of {bases} bases is no multiple of {step}, as this model needs; the "
+            f"a window of {bases} bases is not a multiple of {step}, as this model needs; the "
             f"nearest are --window-bases {nearest}"
         )
     tokenizer = model.tokenizer
@@ -227,6 +227,6 @@ def _check_window(settings: Settings, model: Description, beyond_training: bool)
     if bases > model.trained_bases and not beyond_training:
         raise ConfigError(
             f"a window of {bases} bases is longer than the {model.trained_bases} that this model "
-            "was trained with, and its scores there are untested; add --beyond-training to ask "
-            "for it all the same"
+            "was trained with, and its scores there are untested; add --beyond-training to use "
+            "it anyway"
         )

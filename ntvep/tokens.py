@@ -1,4 +1,4 @@
-"""windows -> tokens: ids, and the bases that each token stands for; what a tokenizer has to offer.
+"""windows -> tokens: ids, and the bases that each token covers; what a tokenizer must provide.
 
 Token indices count from the first id of the model's input, special tokens included.
 """
@@ -18,11 +18,11 @@ from ntvep.windows import Span
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Places:
-    """Which bases each token of an input stands for; shared by inputs that are cut alike.
+    """Which bases each token of an input covers; shared by inputs that are cut alike.
 
     Attributes:
-        starts, stops: in the sequence, 0-based and half-open. Special tokens stand for no base.
-        regular: bases of each token, and how many special ones stand before them; None if tokens
+        starts, stops: in the sequence, 0-based and half-open. Special tokens cover no base.
+        regular: bases of each token, and how many special ones precede them; None if tokens
             have several lengths, or overlap.
     """
 
@@ -46,7 +46,7 @@ class Tokens:
 
     Attributes:
         ids: token ids, special tokens included.
-        places: which bases they stand for.
+        places: which bases they cover.
         bases: length of the sequence.
         even: whether every nucleotide token weighs the same in a mean; else it weighs its bases.
     """

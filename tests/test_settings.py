@@ -127,7 +127,7 @@ def test_what_no_model_can_be_asked(wrong, message):
         (
             KMERS,
             {"softmax": "acgt"},
-            "--softmax acgt: the tokens of this model are no single bases",
+            "--softmax acgt: this model does not have single-base tokens",
         ),
         (KMERS, {"anchor": 9}, "--anchor is 9; expected a multiple of 6 up to 37, half of the"),
         (KMERS, {"anchor": 42}, "--anchor is 42; expected a multiple of 6 up to 37"),

@@ -148,7 +148,7 @@ def test_members_are_the_six_mers_with_that_base(both):
     ("change", "message"),
     [
         (lambda order: order[:-1], r"1 tokens are missing \(first: 'N'\)"),
-        (lambda order: [*order, "ACGTAC"], "'ACGTAC' stands twice"),
+        (lambda order: [*order, "ACGTAC"], "'ACGTAC' occurs twice"),
         (lambda order: [t for t in order if t != "GGGGGG"], "first: 'GGGGGG'"),
     ],
 )

@@ -15,7 +15,7 @@ def info(folder: Path) -> str:
     """What a cache holds, a paragraph for each fingerprint.
 
     Raises:
-        InputError: the folder is no cache, or a shard is damaged.
+        InputError: the folder is not a cache, or a shard is damaged.
     """
     kinds: dict[str, list[cache.Shard]] = {}
     for shard in cache.shards(folder):

@@ -28,7 +28,7 @@ _CHUNK = 100_000
 def rows_at(path: Path, column: str, places: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Rows of a file whose POS is among the places; some more may come with them.
 
-    A table with an index of tabix is read at these places alone, any other from end to end.
+    A table with a tabix index is only read at these places, any other from end to end.
 
     Args:
         path: VCF or BCF, whose ``column`` is a key of INFO; Parquet; or text with a header and
@@ -110,7 +110,9 @@ def _typed(table: pl.DataFrame, path: Path) -> pl.DataFrame:
     try:
         return table.with_columns(pl.col("pos").cast(pl.Int64))
     except pl.exceptions.InvalidOperationError as error:
-        raise InputError(f"{path}: a POS is no number; expected a column of places") from error
+        raise InputError(
+            f"{path}: a POS is not a number; expected a column of positions"
+        ) from error
 
 
 def _header(path: Path, comments: Sequence[str]) -> list[str]:

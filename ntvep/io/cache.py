@@ -1,7 +1,7 @@
 """SCORES <-> a folder of Parquet shards: what was computed once is read by whoever comes next.
 
 ``DIR/<fingerprint>/<name>.parquet``. A shard is written aside and renamed when it is whole, and
-never changed: any number of runs may share a folder. Shards are removed by ``merge`` alone.
+never changed: any number of runs may share a folder. Only ``merge`` removes shards.
 """
 
 import json
@@ -78,7 +78,7 @@ def shards(folder: Path) -> Iterator[Shard]:
     """Every shard of a cache.
 
     Raises:
-        InputError: the folder is no cache, or a shard is damaged.
+        InputError: the folder is not a cache, or a shard is damaged.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such cache; ntvep score --cache {folder} makes one")
@@ -92,7 +92,7 @@ def _read_shards(folder: Path, pattern: str) -> list[Shard]:
         except FileNotFoundError:
             # Another run has merged the shards meanwhile: their rows are in a new one.
             continue
-    raise InputError(f"{folder}: its shards come and go; wait until ntvep cache merge has ended")
+    raise InputError(f"{folder}: its shards keep changing; wait until ntvep cache merge has ended")
 
 
 def the_identity(folder: Path, fingerprint: str | None) -> Identity:
@@ -101,7 +101,7 @@ def the_identity(folder: Path, fingerprint: str | None) -> Identity:
     Its settings' scores are those of the shard that has the most.
 
     Raises:
-        InputError: there is no cache, or no such fingerprint in it.
+        InputError: the cache does not exist, or lacks the fingerprint.
         ConfigError: there are several, and none was chosen.
     """
     found = {shard.identity.fingerprint: shard.identity for shard in widest_last(shards(folder))}
@@ -182,8 +182,8 @@ def _new_shard(folder: Path, identity: Identity) -> Iterator[Path]:
         aside.replace(inside / name)
     except FileNotFoundError as error:
         raise OutputError(
-            f"{folder}: shards went away while they were read: another ntvep cache merge is at "
-            "work there; wait until it has ended"
+            f"{folder}: shards disappeared while being read: another ntvep cache merge is running "
+            "there; wait until it has ended"
         ) from error
     except OSError as error:
         raise OutputError(

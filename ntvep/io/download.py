@@ -125,9 +125,9 @@ def fetch(
         elif (found := proven.of(partial)) != proven.digest:
             forget(partial)
             raise ResourceError(
-                f"{url}: arrived with {proven.algorithm} {found}, expected {proven.digest}; it was "
-                "removed. Type the command again; if that is of no use, the source has another "
-                "release by now, or the checksum is that of another file"
+                f"{url}: arrived with {proven.algorithm} {found}, expected {proven.digest}; it "
+                "was removed. Type the command again; if that does not help, the source may have "
+                "a newer release, or the checksum belongs to another file"
             )
         size = partial.stat().st_size
         if resource.unpack:
@@ -194,7 +194,7 @@ def _unpack(packed: Path, output: Path, url: str) -> None:
         except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
             forget(packed)
             raise ResourceError(
-                f"{url}: what arrived cannot be unpacked ({error}); it was removed. Look at what "
-                "is at that address"
+                f"{url}: what was downloaded cannot be unpacked ({error}); it was removed. Check "
+                "what that address serves"
             ) from error
         place(made, output)

@@ -80,7 +80,7 @@ class FastaReference:
         for record, span in zip(*self._of(chrom), strict=True):
             if span.start <= start and stop <= span.stop:
                 return self._bases(record.name, start - span.start, stop - span.start)
-        raise ValueError(f"{chrom}:{start}-{stop} is in no span of {self.path}")
+        raise ValueError(f"{chrom}:{start}-{stop} is outside the spans of {self.path}")
 
     def _bases(self, name: str, start: int, stop: int) -> Dna:
         """Bases of a record, counted from its own first, out of blocks that are kept."""
@@ -133,7 +133,7 @@ def _block(reference: FastaReference, name: str, number: int) -> Dna:
 def _letters(reference: FastaReference, name: str, start: int, stop: int) -> bytes:
     """Letters of a record, proven to be letters: lines that are not of one length show here.
 
-    ``stop`` may lie behind the record's end, and stands for it then.
+    ``stop`` may lie beyond the record's end, and then means that end.
     """
     stop = min(stop, reference.file.get_reference_length(name))
     try:
@@ -142,13 +142,13 @@ def _letters(reference: FastaReference, name: str, start: int, stop: int) -> byt
     except (OSError, ValueError) as error:
         raise InputError(
             f"{reference.path}: {name[:60]!r} cannot be read at bases {start + 1} to {stop}: the "
-            "file is cut or damaged. Copy it again and compare checksums"
+            "file is truncated or damaged. Copy it again and compare checksums"
         ) from error
     if len(text) != stop - start or text.translate(None, _LETTERS):
         raise InputError(
-            f"{reference.path}: {name[:60]!r} holds more than letters between bases {start + 1} "
-            f"and {stop}: its lines are not of one length, or it is no sequence. Write it anew, "
-            "for instance with seqkit seq -w 60, and delete its index"
+            f"{reference.path}: {name[:60]!r} has characters other than letters between bases "
+            f"{start + 1} and {stop}: its lines differ in length, or it is not a sequence. "
+            "Rewrite it, for instance with seqkit seq -w 60, and delete its index"
         )
     return text
 
@@ -175,8 +175,8 @@ def open_reference(path: Path) -> FastaReference:
         raise InputError(f"{path}: the reference file is empty; expected a FASTA")
     if compressed and not is_bgzip(start):
         raise InputError(
-            f"{path}: compressed with gzip, which cannot be read at random; expected plain FASTA "
-            f"or bgzip. Type: gunzip -c {path} | bgzip > {path.with_suffix('')}.bgz"
+            f"{path}: compressed with gzip, which does not allow random access; expected plain "
+            f"FASTA or bgzip. Type: gunzip -c {path} | bgzip > {path.with_suffix('')}.bgz"
         )
     if not compressed and start[:1] not in b">;":
         raise InputError(f"{path}: not a FASTA: it does not begin with '>'")
@@ -191,8 +191,8 @@ def open_reference(path: Path) -> FastaReference:
         found = list(_records(file))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path}: cannot be read with its index {index} ({error}); delete the index to have "
-            "it built again"
+            f"{path}: cannot be read with its index {index} ({error}); delete the index, and it "
+            "will be rebuilt"
         ) from error
     records: dict[str, tuple[Record, ...]] = {}
     for record in found:
@@ -254,7 +254,7 @@ def _build_index(path: Path, fai: Path, gzi: Path | None) -> None:
         except pysam.utils.SamtoolsError as error:
             raise InputError(
                 f"{path}: not a FASTA that can be indexed; expected records of equally long "
-                "lines, each after a '>' line. The message of htslib above says where it is not"
+                "lines, each after a '>' line. The message of htslib above says where it fails"
                 + (f"; it may be damaged too, type: bgzip --test {path}" if gzi else "")
             ) from error
         if gzi and made[1]:

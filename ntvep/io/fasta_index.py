@@ -28,7 +28,7 @@ _Read = Callable[[int, int], bytes]
 
 @dataclass(frozen=True)
 class _Entry:
-    """A line of a .fai: where a record's bases stand, and how they are cut into lines."""
+    """A line of a .fai: where a record's bases are, and how they are cut into lines."""
 
     name: bytes
     length: int
@@ -52,7 +52,7 @@ def check_index(path: Path, fai: Path, gzi: Path | None) -> None:
         gzi: the index of its blocks.
 
     Raises:
-        InputError: an index is of another text, or damaged; or a record's name stands twice.
+        InputError: an index is of another text, or damaged; or a record's name occurs twice.
     """
     with path.open("rb") as file:
         read = _packed(file.fileno(), path, gzi) if gzi else _plain(file.fileno())
@@ -123,8 +123,8 @@ def _entries(path: Path, fai: Path) -> list[_Entry]:
             raise _stale(path, fai, f"the lines of {_shown(name)} have impossible lengths")
         if entry.length > _LONGEST:
             raise InputError(
-                f"{path}: {_shown(name)} has {entry.length} bases; htslib and VCF count no further "
-                f"than {_LONGEST}. Cut it into records named CONTIG:FIRST-LAST"
+                f"{path}: {_shown(name)} has {entry.length} bases; htslib and VCF count only up "
+                f"to {_LONGEST}. Cut it into records named CONTIG:FIRST-LAST"
             )
         entries.append(entry)
     return entries
@@ -142,7 +142,7 @@ def _packed(file: int, path: Path, gzi: Path) -> _Read:
     if len(listed) != 8 + 16 * len(pairs) or listed[:8] != struct.pack("<Q", len(pairs)):
         raise _stale(path, gzi, "it is cut")
     if not set(pairs) <= set(zip(packed, text, strict=True)):
-        raise _stale(path, gzi, "it names blocks that are not there")
+        raise _stale(path, gzi, "it names blocks that do not exist")
 
     @lru_cache(maxsize=4)
     def block(number: int) -> bytes:
@@ -188,7 +188,7 @@ def _blocks(file: int, path: Path) -> tuple[list[int], list[int]]:
         header = around[4:]
     if len(text) < 2 or text[-1] != text[-2]:
         raise InputError(
-            f"{path}: the bgzip file has no end-of-file block: it was cut. Copy it again and "
+            f"{path}: the bgzip file has no end-of-file block: it was truncated. Copy it again and "
             "compare checksums"
         )
     return packed, text
@@ -200,14 +200,14 @@ def _shown(name: bytes) -> str:
 
 def _stale(path: Path, index: Path, why: str) -> InputError:
     return InputError(
-        f"{path}: the index {index.name} is not of this file ({why}): the FASTA was changed after "
-        f"it was indexed, was cut, or holds more than letters. If it is right, delete {index}; it "
-        "is then built again"
+        f"{path}: the index {index.name} does not belong to this file ({why}): the FASTA was "
+        "changed after it was indexed, was truncated, or has characters other than letters. If "
+        f"it is correct, delete {index}; it will be rebuilt"
     )
 
 
 def _damaged(path: Path, place: int) -> InputError:
     return InputError(
-        f"{path}: the bgzip block at byte {place} is cut or damaged. Copy the file again and "
+        f"{path}: the bgzip block at byte {place} is truncated or damaged. Copy the file again and "
         f"compare checksums; type: bgzip --test {path}"
     )

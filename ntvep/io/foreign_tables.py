@@ -65,7 +65,7 @@ def reading(*paths: Path) -> Iterator[None]:
     except (pl.exceptions.PolarsError, OSError) as error:
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(
-            f"{', '.join(map(str, paths))}: not a whole table ({first_line}); expected a header "
+            f"{', '.join(map(str, paths))}: not a complete table ({first_line}); expected a header "
             "and lines of as many columns, separated by tabs (.csv: commas), or Parquet"
         ) from error
 
@@ -82,7 +82,7 @@ def numbers(
         path: of the file, for messages.
 
     Raises:
-        InputError: a value is no number, or infinite; names the first and its line.
+        InputError: a value is not a number, or infinite; names the first and its line.
     """
     for name in names:
         cast = table[name].cast(dtype, strict=False)
@@ -98,8 +98,9 @@ def numbers(
             row = int(is_bad.arg_true()[0])
             place = f"line {table[LINE][row]}" if LINE in table.columns else _place(path, row)
             raise InputError(
-                f"{path}, {place}: {name} is {table[name][row]!r}, and {is_bad.sum()} values of it "
-                "are no finite numbers; expected numbers, or nothing where there is none"
+                f"{path}, {place}: {name} is {table[name][row]!r}, and {is_bad.sum()} of its "
+                "values are not finite numbers; expected numbers, or nothing where a value is "
+                "missing"
             )
         table = table.with_columns(cast.alias(name))
     return table

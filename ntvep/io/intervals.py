@@ -53,7 +53,7 @@ def read_transcripts(path: Path) -> pl.DataFrame:
     """Parts of the transcripts of a GTF, as Ensembl and GENCODE have it.
 
     Returns:
-        ``transcript`` (with its contig, for some stand on X and Y), ``chrom``, ``strand``, ``kind``
+        ``transcript`` (with its contig, since some are on X and Y), ``chrom``, ``strand``, ``kind``
         (``exon``, ``CDS``, ``start_codon``, ``stop_codon``), ``start``, ``stop`` (0-based,
         half-open), ``frame`` (bases of a CDS before its first whole codon; null elsewhere).
 
@@ -103,7 +103,7 @@ def read_regions(path: Path, classes: Sequence[str]) -> pl.DataFrame:
 def _read(
     path: Path, wanted: Mapping[int, str], kinds: Sequence[str] | None = None
 ) -> pl.DataFrame:
-    """Columns by their number from 0, -1 being the whole line; of a GTF the ``kinds`` alone."""
+    """Columns by their number from 0, -1 being the whole line; of a GTF only the ``kinds``."""
     numbers = [name for name in wanted.values() if name in ("start", "first", "stop")]
     line = pl.nth(0)
     fields = line.str.split("\t").list

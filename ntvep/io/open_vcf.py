@@ -68,7 +68,7 @@ def open_lines(path: Path, name: str) -> Iterator[Iterator[bytes]]:
         name: how the user called it, for messages.
 
     Raises:
-        InputError: missing, a folder, empty, or (while reading) cut or damaged.
+        InputError: missing, a folder, empty, or (while reading) truncated or damaged.
     """
     if path.is_dir():
         raise InputError(f"{name}: is a folder; expected a VCF or BCF file")
@@ -128,7 +128,7 @@ def _refuse_other_forms(start: bytes, name: str) -> None:
         )
     if _CR_ALONE.match(start):
         raise InputError(
-            f"{name}: its lines end in CR alone, as on a Macintosh of old; expected LF or CR LF. "
+            f"{name}: its lines end in CR only, as on classic Mac OS; expected LF or CR LF. "
             "Type: tr '\\r' '\\n' < FILE > NEW.vcf"
         )
 
@@ -140,7 +140,7 @@ def _refuse_cut_bgzip(raw: BinaryIO, name: str) -> None:
     raw.seek(0)
     if not whole:
         raise InputError(
-            f"{name}: the bgzip file has no end-of-file block: it was cut, or something was "
+            f"{name}: the bgzip file has no end-of-file block: it was truncated, or something was "
             "appended to it. Copy it again and compare checksums"
         )
 
@@ -155,7 +155,7 @@ def _checked(lines: IO[bytes] | gzip.GzipFile, name: str) -> Iterator[bytes]:
 
 def _damaged(name: str, error: Exception) -> InputError:
     return InputError(
-        f"{name}: the compressed file is cut or damaged ({error}). Copy it again and compare "
+        f"{name}: the compressed file is truncated or damaged ({error}). Copy it again and compare "
         "checksums; type: gzip -t FILE to test it"
     )
 

@@ -126,7 +126,7 @@ def staged_folder(
     """
     if final.exists() and not (final.is_dir() and not any(final.iterdir())):
         if not final.is_dir() or not (final / mark).is_file():
-            raise OutputError(f"{final}: exists and is no {what}; give another output name")
+            raise OutputError(f"{final}: exists and is not a {what}; give another output name")
         if not force:
             raise OutputError(f"{final}: exists; add --force to replace it")
     place = final.resolve()

@@ -149,7 +149,7 @@ def read_labels(path: Path) -> pl.DataFrame:
         return check_labels(table)
     except ValueError as error:
         raise InputError(
-            f"{path}: not as ntvep labels writes it ({error}); run ntvep labels again"
+            f"{path}: not in the form that ntvep labels writes ({error}); run ntvep labels again"
         ) from error
 
 

@@ -119,7 +119,7 @@ def _persistently(
             if fruitless >= _ATTEMPTS:
                 raise ResourceError(
                     f"{url}: {error}, {_ATTEMPTS} times in a row. What has arrived ({after:,} "
-                    "bytes) is kept: type the command again to go on. On a cluster do it on a "
+                    "bytes) is kept: type the command again to continue. On a cluster do it on a "
                     "login node"
                 ) from error
             seconds = _FIRST_WAIT_SECONDS * 2 ** max(0, fruitless - 1)

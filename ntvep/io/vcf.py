@@ -24,7 +24,7 @@ _BASES = re.compile(r"[ACGT]+", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class BadRecord:
-    """A line that is no VCF record, and why."""
+    """A line that is not a VCF record, and why."""
 
     line: int
     reason: str
@@ -41,7 +41,7 @@ class Inspection:
             blank lines.
         records: number of good records.
         contigs: contigs as spelled, with their number of records, in order of appearance.
-        is_sorted: each contig's records stand together, POS never falls.
+        is_sorted: each contig's records are contiguous, and POS never decreases.
         needs_csi: positions reach beyond what a .tbi can index.
         bad: lines left out; empty unless asked for.
         added: header lines for what is used and not declared, without line ends.
@@ -70,8 +70,8 @@ class Chunk:
     """Consecutive records.
 
     Attributes:
-        lines: as they stand in the input, line ends included.
-        alleles: ALLELES; ``ok`` where the text alone does not forbid a score.
+        lines: as in the input, line ends included.
+        alleles: ALLELES; ``ok`` unless the text by itself rules out a score.
     """
 
     lines: tuple[bytes, ...]
@@ -113,7 +113,7 @@ def inspect(
     Args:
         path: VCF text, gzip, bgzip, or BCF; the content decides.
         name: how the user called it, for messages.
-        on_bad_record: stop at a line that is no record, or leave such lines out and list them.
+        on_bad_record: stop at a line that is not a record, or leave such lines out and list them.
         refuse_annotated: stop if it already has annotations of ntvep, of this tag.
         tag: of the run that will annotate it.
 
@@ -141,8 +141,7 @@ def inspect(
         number, problem = bad[0]
         raise InputError(
             f"{name}: --on-bad-record skip would leave out all {len(bad)} records; expected at "
-            f"least one that is sound. The first, line {number}: {problem.reason}. "
-            f"{problem.remedy}"
+            f"least one valid record. The first, line {number}: {problem.reason}. {problem.remedy}"
         )
     own = ours(header.lines, tag)
     is_ours = any(map(own.lines.match, header.lines)) or used.has(own)
@@ -177,7 +176,9 @@ def _notes(
     if added:
         yield f"header completed with {added} lines for what it uses but lacks"
     if broken:
-        yield f"{broken} ids that it uses fit in no header line; other tools may refuse it"
+        yield (
+            f"{broken} ids that it uses cannot be declared in the header; other tools may refuse it"
+        )
     if is_ours:
         yield "annotations of an earlier ntvep run are replaced"
     if not used.is_sorted:

@@ -38,7 +38,7 @@ Record = re.Match[bytes]
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a line is no record; says nothing of samples or INFO.
+    """Why a line is not a record; never quotes samples or INFO.
 
     Attributes:
         reason: what was found.
@@ -46,12 +46,12 @@ class Problem:
     """
 
     reason: str
-    remedy: str = "Mend the line"
+    remedy: str = "Fix the line"
 
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the records.
+    """What precedes the records.
 
     Attributes:
         lines: with their line ends, ``#CHROM`` last; without a byte order mark, blank lines, and
@@ -59,7 +59,7 @@ class Header:
         read: number of lines of the file that it takes.
         tabs: in a record.
         spare_tabs: that the ``#CHROM`` line ended in; records may end in as many.
-        had_bom: a byte order mark stood before it.
+        had_bom: a byte order mark preceded it.
         blank: number of blank lines in it.
     """
 
@@ -86,8 +86,8 @@ def read_header(lines: Iterator[bytes], name: str) -> Header:
             continue
         if b"\0" in line and line.startswith(b"#"):
             raise InputError(
-                f"{name}, line {read}: holds NUL bytes, as a file has where it was lost. Copy it "
-                "again and compare checksums"
+                f"{name}, line {read}: holds NUL bytes, which appear where a file lost data. Copy "
+                "it again and compare checksums"
             )
         header.append(line)
         if not line.startswith(b"##"):
@@ -132,7 +132,7 @@ def _columns(line: bytes, name: str, number: int, has_others: bool) -> bytes:
 
 def _header_remedy(record: bytes, number: int, has_others: bool) -> str:
     if record.count(b"\t") != COLUMNS.count(b"\t"):
-        return "Put that of the file it was cut from before it: it names samples"
+        return "Prepend the header of the original file: it names the samples"
     lacking = COLUMNS if has_others else FILEFORMAT + b"\n" + COLUMNS
     # sed spells tabs and line ends as Python does.
     return f"Type: sed '{number}i {repr(lacking.decode())[1:-1]}' FILE > NEW.vcf"
@@ -190,7 +190,7 @@ def _what_is_wrong(line: bytes, tabs: int) -> Problem:
     if len(fields) == tabs + 2 and not fields[-1]:
         return Problem(
             f"one tab too many at its end ({len(fields)} columns, but the header has {tabs + 1})",
-            "Take it away with: sed -E 's/\\t(\\r?)$/\\1/' FILE > NEW.vcf",
+            "Remove it with: sed -E 's/\\t(\\r?)$/\\1/' FILE > NEW.vcf",
         )
     if len(fields) != tabs + 1:
         cut = "" if line.endswith(b"\n") else "; the file ends here, so it may have been cut"
@@ -199,14 +199,17 @@ def _what_is_wrong(line: bytes, tabs: int) -> Problem:
         if not re.fullmatch(pattern, fields[place]):
             return Problem(f"{name} is {_shown(name, fields[place])}")
     if b"\0" in line:
-        return Problem("it holds NUL bytes, as a file has where it was lost")
+        return Problem("it holds NUL bytes, which appear where a file lost data")
     if int(fields[1]) > _LAST_POS:
-        return Problem(f"POS is {int(fields[1])}, but the last that VCF can hold is {_LAST_POS}")
+        return Problem(f"POS is {int(fields[1])}, but the largest that VCF allows is {_LAST_POS}")
     return Problem("CHROM is not UTF-8")
 
 
 def _shown(name: str, field: bytes) -> str:
     """A field that is wrong, unless it may be another column's: a line can have lost a tab."""
     if not _SHOWABLE[name].fullmatch(field):
-        return f"{len(field)} bytes that are no {name}; not shown, for they may be of a sample"
+        return (
+            f"{len(field)} bytes that are not a {name}; not shown, because they may identify a "
+            "sample"
+        )
     return repr(field.decode("ascii", "backslashreplace"))

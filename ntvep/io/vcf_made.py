@@ -34,7 +34,7 @@ def inspection(name: str, contigs: Mapping[str, int], longest: int = 0) -> Inspe
 
 
 def chunk(alleles: pl.DataFrame) -> Chunk:
-    """Consecutive alleles as records: those of one record stand together, of one REF."""
+    """Consecutive alleles as records: those of one record are adjacent and share a REF."""
     records = alleles.group_by("record", maintain_order=True).agg(
         pl.col("chrom", "pos", "ref").first(), pl.col("alt").str.join(",")
     )

@@ -89,7 +89,7 @@ def scores_in(
         ALLELES and the columns of numbers, without ``frameshifted``.
 
     Raises:
-        InputError: a record has not one status for each ALT.
+        InputError: a record does not have one status for each ALT.
     """
     counts = alleles.group_by("record", maintain_order=True).len()["len"].to_list()
     values: dict[str, list[str | None]] = {c.name: [] for c in columns if c.vcf}

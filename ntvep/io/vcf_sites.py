@@ -1,4 +1,4 @@
-"""records -> a VCF of CHROM, POS, REF and ALT alone: all that scoring needs, and of no person."""
+"""records -> a VCF with only CHROM, POS, REF and ALT: all that scoring needs, no sample data."""
 
 from collections.abc import Iterable, Iterator
 

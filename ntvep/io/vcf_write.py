@@ -134,7 +134,7 @@ def annotate(
         chrom, pos, _, ref, alt = fields[:5]
         key = chroms[begin], places[begin], refs[begin], ",".join(alts[begin : begin + count])
         if key != (chrom.decode(), int(pos), ref.decode(), alt.decode()):
-            raise ValueError(f"scores of {key[0]}:{key[1]} stand beside another record")
+            raise ValueError(f"scores of {key[0]}:{key[1]} were attached to another record")
         if count == 1:
             parts = [key + column[begin] for key, column in values if column[begin] != "."]
             parts.append(f"{status_key}={statuses[begin]}")
@@ -289,7 +289,7 @@ def _bcftools_view(text: Path, path: Path) -> None:
 def _complaint(text: Path) -> str:
     """What htslib says of records that it has failed to write once, and where.
 
-    It tells standard error alone, so that of the whole process is taken aside for a second failure.
+    htslib only reports to standard error, so the whole process's is captured for a second failure.
     """
     try:
         ours = os.dup(2)

@@ -550,7 +550,7 @@ def read_design(
 def refuse_other_kinds(shapes: Shapes, family: str, own: str = "") -> None:
     """Refuse weights of another descendant of BERT under a config.json that hides it.
 
-    ``model_type: bert`` stands in the config.json of several architectures. Loaded as plain BERT,
+    The config.json of several architectures says ``model_type: bert``. Loaded as plain BERT,
     most of their tensors would be ignored and started at random: the commonest silent error with
     DNABERT-2 and GENA-LM.
 

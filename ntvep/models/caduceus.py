@@ -238,7 +238,7 @@ def architecture(config: Config, path: Path = Path("config.json")) -> Architectu
         rank = -(-config["d_model"] // 16)
     check_config(path, _TITLE, {"dt_rank": rank}, {"dt_rank": (1, 1 << 14)}, {})
     if unknown := sorted(ssm.keys() - _SSM_DEFAULTS.keys() - _SSM_FLAGS.keys() - _SSM_TRAINING):
-        problem = ValueError(f"ssm_cfg has {unknown[0]!r:.40}, of which nothing is known")
+        problem = ValueError(f"ssm_cfg has {unknown[0]!r:.40}, which is not a known key")
         raise refused(path, _TITLE, problem)
     two_streams = config.get("rcps") is True
     if two_streams and config.get("fused_add_norm", True) is not True:
@@ -303,8 +303,8 @@ def _describe(folder: Path, config: Config) -> Description:
         if (t, g, c, a) != tokenizer.nucleotides:
             raise ModelError(
                 f"{path}: by complement_map A, C, G, T ({tokenizer.nucleotides}) become "
-                f"{(a, c, g, t)}, expected T, G, C, A: this tokenizer and this config.json are of "
-                "two models; fetch the model again with: ntvep model fetch ID"
+                f"{(a, c, g, t)}, expected T, G, C, A: this tokenizer and this config.json belong "
+                "to two different models; fetch the model again with: ntvep model fetch ID"
             )
     # The length is not in config.json: models of 1 kb have 4 layers, those of 131 kb have 16.
     trained = 512 if plant else 1024 if arch.layers <= 4 else Caduceus.max_tokens

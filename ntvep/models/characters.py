@@ -1,6 +1,6 @@
 """checkpoint folder -> the tokenizer of single letters that HyenaDNA and Caduceus share.
 
-Its vocabulary is in the authors' code alone: seven special tokens, then A, C, G, T, N. A folder may
+Its vocabulary is only in the authors' code: seven special tokens, then A, C, G, T, N. A folder may
 hold a ``tokenizer_config.json``, which names the special tokens' ids; they are compared.
 """
 
@@ -51,6 +51,6 @@ def _compare(path: Path, config: object) -> None:
         if known.get(str(number)) != content:
             raise ModelError(
                 f"{path}: token {number} is {content!r:.40}, expected "
-                f"{known.get(str(number), 'no such id')!r}: the folder's tokenizer is another one; "
+                f"{known.get(str(number), 'no such id')!r}: the folder holds another tokenizer; "
                 "fetch the model again with: ntvep model fetch ID"
             )

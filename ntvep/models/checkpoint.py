@@ -71,7 +71,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     module.requires_grad_(False).eval()
     parameters = sum(p.numel() for p in module.parameters())
     if not isinstance(module, Encoder):
-        raise TypeError(f"{type(module).__name__} is no Encoder")
+        raise TypeError(f"{type(module).__name__} is not an Encoder")
     if isinstance(module, Finishes):
         module.loaded()
     return Checkpoint(

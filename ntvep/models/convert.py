@@ -74,7 +74,7 @@ def convert_apart(pickles: Sequence[Path], output: Path) -> None:
     raise ConversionStoppedError(
         f"{pickles[0]}: converting it ended by {_how(done.returncode)} "
         f"({_last_line(done.stderr)}); it needs up to {2 * size / 1e9:.1f} GB of memory. Type the "
-        "command again on a machine that has them free; what has arrived is kept"
+        "command again on a machine with that much free memory; what was downloaded is kept"
     )
 
 
@@ -148,7 +148,7 @@ def _unpickle(path: Path, *, called: Path) -> "dict[str, Tensor]":
     else:
         found = f"a {type(loaded).__name__}"
     raise ModelError(
-        f"{called}: holds something else than named weights ({found}); expected a state "
+        f"{called}: does not hold named weights ({found}); expected a state "
         "dictionary, as published on the Hugging Face hub"
     )
 

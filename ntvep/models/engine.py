@@ -171,8 +171,8 @@ class Engine:
                     f"--deterministic never makes batches smaller; try --batch-size {size // 2}"
                 )
             raise ConfigError(
-                f"{self.device} has not the memory for a batch of {size} x {tokens} tokens: "
-                f"{advice}"
+                f"{self.device} does not have enough memory for a batch of {size} x {tokens} "
+                f"tokens: {advice}"
             ) from error
         self.batch_size = max(1, passes // 2)
         torch.cuda.empty_cache()
@@ -214,7 +214,7 @@ class Engine:
         return Batch(passes, self._to_device(ids.astype(np.int64)), rows_only)
 
     def _hidden(self, batch: Batch, questions: Questions, asked: "_Asked") -> Hidden:
-        """Hidden states of a batch; of single rows alone where nothing else is asked."""
+        """Hidden states of a batch; only of single rows where nothing else is asked."""
         if not batch.rows_only:
             return Hidden(*self.encoder.hidden(batch.ids, questions.layer))
         assert isinstance(self.encoder, AnswersRows)

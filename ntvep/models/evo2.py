@@ -72,7 +72,7 @@ class RootMeanSquare(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal self-attention; a head's query, key and value rows stand together in the weights."""
+    """Causal self-attention; a head's query, key and value rows are adjacent in the weights."""
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
@@ -358,7 +358,9 @@ def architecture(config: Config, shapes: Shapes, path: Path = Path("config.json"
     dim, heads = numbers["hidden_size"], numbers["num_attention_heads"]
     try:
         if numbers.get("use_fp8_input_projections") and dim != _MODELS["evo2_7b"]["hidden_size"]:
-            raise ValueError("use_fp8_input_projections is true, which only the 7B do without")
+            raise ValueError(
+                "use_fp8_input_projections is true; only the 7B models work without 8-bit products"
+            )
         for key in ("num_filters", "hcl_filter_groups"):
             if numbers.get(key, dim) != dim:
                 raise ValueError(f"{key} is {numbers[key]!r:.40}, expected hidden_size, {dim}")
@@ -371,7 +373,7 @@ def architecture(config: Config, shapes: Shapes, path: Path = Path("config.json"
             "attention": 1,
         }
         if any(dim % count for count in groups.values()):
-            raise ValueError(f"hidden_size {dim} is no multiple of the numbers of filter groups")
+            raise ValueError(f"hidden_size {dim} is not a multiple of the number of filter groups")
         kinds = _kinds(numbers)
         scale = 1.0
         if numbers.get("use_interpolated_rotary_pos_emb"):
@@ -493,8 +495,8 @@ EVO2 = Family(
     licence="Apache-2.0",
     authors=(
         "mean log p of the predicted bases, ALT - REF, 8,192 bases: llr / 8,191 on each strand "
-        "(forward strand alone in their BRCA1 notebook, both in score_sequences_rc), in bfloat16, "
-        "with 8-bit products where Transformer Engine is installed"
+        "(only the forward strand in their BRCA1 notebook, both in score_sequences_rc), in "
+        "bfloat16, with 8-bit products where Transformer Engine is installed"
     ),
     recognises=_recognises,
     describe=_describe,

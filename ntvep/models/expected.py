@@ -22,7 +22,7 @@ def check_config(
         title: of the family, for the message.
         config: the parsed file.
         numbers: fewest and most, by key; each key has to be there.
-        flags: the values that are understood, by key; the first stands for an absent key.
+        flags: the values that are understood, by key; the first is assumed for an absent key.
 
     Raises:
         ModelError: says which key, what it is and what was expected.

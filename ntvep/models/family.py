@@ -73,7 +73,7 @@ class Finishes(Protocol):
 
 @runtime_checkable
 class AnswersRows(Protocol):
-    """An encoder that computes its last block for a few tokens alone."""
+    """An encoder that can compute its last block for a few tokens only."""
 
     def last_at(
         self,

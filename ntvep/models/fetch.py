@@ -60,7 +60,7 @@ def fetch(
         read: reads a model's folder; what it refuses with a ModelError is not kept.
 
     Raises:
-        ModelError: the hub does not answer or refuses, a file is damaged, or it is no model.
+        ModelError: the hub does not answer or refuses, a file is damaged, or it is not a model.
     """
     if model and Path(model).is_dir():
         return _convert_in_place(Path(model), read)
@@ -104,8 +104,8 @@ def _ask(model: str, revision: str | None, endpoint: str | None) -> Any:
     if info.id == model:
         return info
     if not MODEL_ID.fullmatch(info.id):
-        raise ModelError(f"{model}: the hub sends us on to {info.id!r}; expected a hub id")
-    _log.warning("%s: its name on the hub is %s by now; fetched from there", model, info.id)
+        raise ModelError(f"{model}: the hub redirects to {info.id!r}; expected a hub id")
+    _log.warning("%s: the hub now calls it %s; fetched from there", model, info.id)
     # A redirect may have lost what exactly was asked for.
     with _hub_errors(model, revision):
         return api.model_info(info.id, revision=info.sha, files_metadata=True)
@@ -133,7 +133,7 @@ def _fetch_commit(
         shutil.rmtree(partial)
         problem = str(error).replace(str(partial), source.model_id)
         raise ModelError(
-            f"{source.model_id}: arrived whole, but ntvep cannot use it, and it has been removed: "
+            f"{source.model_id}: was downloaded, but ntvep cannot use it and has removed it: "
             f"{problem}"
         ) from error
     _remove_others(partial, {*_wanted_here(partial), RECORD})
@@ -188,7 +188,7 @@ def _download(source: Source, file: Any, asked: str, endpoint: str | None) -> No
     if problem:
         path.unlink()
         raise ModelError(
-            f"{asked}: {name} was damaged on its way ({problem}) and has been removed; type again: "
+            f"{asked}: {name} was damaged in transit ({problem}) and has been removed; type again: "
             f"ntvep model fetch {asked} --revision {source.revision}"
         )
 
@@ -276,13 +276,13 @@ def _hub_errors(model: str, revision: str | None) -> Iterator[None]:
         if status in (401, 403):
             raise ModelError(
                 f"{model}: the hub refused ({status}: {_first_line(error)}); the model is "
-                "private, or your login is not valid any more; log in again: hf auth login"
+                "private, or your login is no longer valid; log in again: hf auth login"
             ) from error
         raise ModelError(
-            f"{model}: the hub could not be reached, or broke off ({type(error).__name__}: "
-            f"{_first_line(error)}). What has arrived is kept; type again: ntvep model fetch "
-            f"{model}. On a cluster do it on a login node, with NTVEP_HOME set to a folder that "
-            "all nodes see"
+            f"{model}: the hub could not be reached, or the connection broke "
+            f"({type(error).__name__}: {_first_line(error)}). What was downloaded is kept; type "
+            f"again: ntvep model fetch {model}. On a cluster do it on a login node, with "
+            "NTVEP_HOME set to a folder that all nodes see"
         ) from error
 
 

@@ -34,8 +34,8 @@ def weight_files(folder: Path) -> list[Path]:
         pickles = []
     if pickles:
         raise ModelError(
-            f"{folder}: only {some(pickles, 3)}, a pickle; weights are read from safetensors "
-            f"alone. Convert it once with: ntvep model fetch {folder}"
+            f"{folder}: only {some(pickles, 3)}, a pickle; ntvep reads weights from safetensors "
+            f"only. Convert it once with: ntvep model fetch {folder}"
         )
     raise ModelError(
         f"{folder}: no *.safetensors file; fetch the model again with: ntvep model fetch ID"
@@ -94,7 +94,7 @@ def read_text(
     try:
         # Before it is opened: a pipe would keep us waiting.
         if not path.is_file():
-            raise ModelError(f"{path}: cannot be read (it is no file)")
+            raise ModelError(f"{path}: cannot be read (it is not a file)")
         if (size := path.stat().st_size) > _LONGEST_TEXT:
             raise ModelError(
                 f"{path}: {size} bytes, expected no more than {_LONGEST_TEXT}; fetch the model "
@@ -141,12 +141,12 @@ def read_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor.
 
     Raises:
-        ModelError: a file is damaged, or a name stands in two files.
+        ModelError: a file is damaged, or a name occurs in two files.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for path in files:
         if not path.is_file():
-            raise ModelError(f"{path}: it is no file; fetch the model again")
+            raise ModelError(f"{path}: it is not a file; fetch the model again")
         try:
             with safe_open(path, "pt") as handle:
                 for key in handle.keys():  # noqa: SIM118 (not a dict)
@@ -220,7 +220,7 @@ def read_state(
     """The weights of a network, under our names, in float32.
 
     Raises:
-        ModelError: a tensor has a type that is no float, or holds NaN or infinity.
+        ModelError: a tensor is not of a floating-point type, or holds NaN or infinity.
     """
     files = list(files)
     shapes = read_shapes(files)

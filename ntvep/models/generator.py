@@ -73,7 +73,7 @@ def describe_kmers(
     bases = (limit - len(tokenizer.front)) * tokenizer.k
     if bases <= 0:
         raise ModelError(
-            f"config.json: max_position_embeddings is {limit}, which leaves no place for bases; "
+            f"config.json: max_position_embeddings is {limit}, which leaves no room for bases; "
             f"{_FETCH}"
         )
     return Description(

@@ -57,13 +57,13 @@ def locate(model: str) -> Source:
     model_id, at, revision = model.partition("@")
     if not MODEL_ID.fullmatch(model_id) or (at and not _REVISION.fullmatch(revision)):
         raise ModelError(
-            f"{model}: no such folder, and no hub id; expected demo, a checkpoint folder, or an id "
+            f"{model}: neither a folder nor a hub id; expected demo, a checkpoint folder, or an id "
             "such as InstaDeepAI/nucleotide-transformer-500m-human-ref"
         )
     found = _fetched(model_id, revision or None) or _cached(model_id, revision or None)
     if found is None:
         raise ModelError(
-            f"{model}: no such folder, and as a hub id not on this machine; scoring never "
+            f"{model}: no such folder, and no fetched model of that hub id; scoring never "
             f"downloads. On a machine with a network type: ntvep model fetch {model_id}"
             + (f" --revision {revision}" if revision else "")
             + f" (it goes into {cache_dir()}; set NTVEP_HOME to a folder that all nodes see)"
@@ -170,5 +170,5 @@ def refuse_links_outside(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_symlink() and not path.resolve().is_relative_to(root):
             raise ModelError(
-                f"{path}: a link out of the model's folder; expected the file itself. Copy it there"
+                f"{path}: links out of the model's folder; expected the file itself. Copy it there"
             )

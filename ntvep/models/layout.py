@@ -1,4 +1,4 @@
-"""names in a repository or folder -> the files that a model is read from, told by name alone."""
+"""names in a repository or folder -> the files of a model, recognised by their names only."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -112,7 +112,7 @@ def _whole(found: list[re.Match[str]]) -> list[str]:
     expected = int(found[0]["shards"]) if number == "shard" else max(by_number) + 1
     if not lacking - first == len(names) == expected:
         raise ValueError(
-            f"has not all {number}s of its weights: found {some(names)}, expected number {lacking} "
+            f"lacks some of its weights: found {some(names)}, expected number {lacking} "
             "too, and each once"
         )
     return [by_number[i] for i in sorted(by_number)]

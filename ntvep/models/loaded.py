@@ -35,7 +35,7 @@ class LoadedModel:
 
 
 def described(model: str) -> tuple[Family, Description]:
-    """What a model says of itself by its config.json and tokenizer alone; no weights are read.
+    """What config.json and the tokenizer say of a model; its weights are not read.
 
     Raises:
         ModelError: it is not there, or ntvep has no such family.

@@ -25,7 +25,7 @@ def _describe(folder: Path, config: Config) -> Description:
         vocabulary = dict(sorted(found.ids.items(), key=lambda item: item[1]))
         raise ModelError(
             f"{folder / 'tokenizer.json'}: the vocabulary is {vocabulary!r:.120} "
-            f"with {found.tokenizer.front} before and {found.tokenizer.back} behind a sequence; "
+            f"with {found.tokenizer.front} before and {found.tokenizer.back} after a sequence; "
             f"expected {_VOCABULARY!r} with (2,) before it, as MarinDNA has it. Fetch the model "
             "again with: ntvep model fetch marin-dna/marin-dna-exp135-m5.1"
         )

@@ -228,7 +228,7 @@ def _everywhere(config: Config) -> tuple[bool, ...]:
 
 
 def _rotary_base(config: Config, kind: str, old: str, default: float) -> float:
-    """The base of a kind of layers; since transformers 5 it stands in ``rope_parameters``."""
+    """The base of a kind of layers; since transformers 5 it is in ``rope_parameters``."""
     parameters = (config.get("rope_parameters") or {}).get(kind) or {}
     bert.expect(parameters, {"rope_type": "default"})
     key = "rope_theta" if "rope_theta" in parameters else old

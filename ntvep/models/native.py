@@ -4,7 +4,7 @@ The networks are those of the library transformers; nothing of the checkpoint's 
 of them can be trusted with what is measured on the loaded weights before anything is scored, see
 :mod:`ntvep.models.probes`.
 
-Rows of one batch all have the same length: nothing is ever padded, so there is no attention mask.
+Rows of one batch all have the same length: nothing is ever padded, so no attention mask is needed.
 """
 
 import logging
@@ -258,7 +258,7 @@ class Native(nn.Module):
         Called once, before the first answer at the latest; see :mod:`ntvep.models.probes`.
 
         Raises:
-            ModelError: it is not what its config.json says, or its outputs are no numbers.
+            ModelError: it is not what its config.json says, or its outputs are not numbers.
         """
         if self._probed:
             return

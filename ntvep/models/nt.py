@@ -5,7 +5,7 @@ A pre-LayerNorm encoder as in Dalla-Torre et al., Nature Methods 22:287 (2025), 
 feed-forward block; v2 has rotary positions (Su et al., arXiv:2104.09864) and SwiGLU (Shazeer,
 arXiv:2002.05202). Which of these a checkpoint uses is read from its own config.json and weights.
 
-Rows of one batch all have the same length: nothing is ever padded, so there is no attention mask.
+Rows of one batch all have the same length: nothing is ever padded, so no attention mask is needed.
 """
 
 import hashlib

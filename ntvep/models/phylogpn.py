@@ -231,7 +231,7 @@ PHYLOGPN = Family(
     window="481",
     licence="cc (no variant named on the hub; ask the authors)",
     authors=(
-        "log rate of ALT minus log rate of REF at the centre of 481 bases, forward strand alone: "
+        "log rate of ALT minus log rate of REF at the centre of 481 bases, forward strand only: "
         "llr with --views 1 (negative = ALT less likely); ours is the mean of both strands"
     ),
     recognises=_recognises,

@@ -112,7 +112,7 @@ def _not_shared(
         _, last = native.run_on(state, rows, cut, ids[:, cut:].expand(2, -1))
         off = max(_difference(native.logits(row), logits[cut:]) for row in last)
         if off > near:
-            return f"going on behind {cut} of {ids.shape[1]} tokens changes logits by {off:.3g}"
+            return f"continuing after {cut} of {ids.shape[1]} tokens changes logits by {off:.3g}"
     return None
 
 
@@ -124,7 +124,7 @@ def _refuse_head(
     if (off := _difference(whole, logits)) > near:
         raise ModelError(
             f"{_name(native)}: its logits differ by {off:.3g} from its last layer times its output "
-            "embeddings: the class does more behind its last layer than ntvep knows of"
+            "embeddings: the class does more after its last layer than ntvep knows"
         )
 
 

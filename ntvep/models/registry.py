@@ -53,7 +53,7 @@ def family_of(folder: Path, config: Config) -> Family:
             return family
     is_a = config.get("architectures") or config.get("model_type") or "no known architecture"
     known = ", ".join(family.title for family in FAMILIES)
-    code = " (its auto_map names code of its own, which ntvep never runs)"
+    code = " (its auto_map names custom code, which ntvep never runs)"
     raise ModelError(
         f"{folder}: config.json says {is_a!r:.80}{code if 'auto_map' in config else ''}; ntvep "
         f"scores checkpoints of these families: {known}. See them with: ntvep model list"

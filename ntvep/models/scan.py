@@ -85,7 +85,7 @@ def _scan(
 def _cut(
     t: Float32[Tensor, "pass token wide"], digits: tuple[int, ...]
 ) -> Float32[Tensor, "block *digits pass wide"]:
-    """Tokens as blocks and digits; what fills the last block up is zero and leaves states alone."""
+    """Tokens as blocks and digits; zeros fill the last block, and leave states unchanged."""
     size = math.prod(digits)
     blocks = -(-t.shape[1] // size)
     t = F.pad(t, (0, 0, 0, blocks * size - t.shape[1]))

@@ -95,7 +95,7 @@ def load_reference(folder: Path) -> Any:
     """Build transformers' ``EsmForMaskedLM`` of a checkpoint: no remote code, float32, CPU.
 
     v2 checkpoints need their SwiGLU in place of ESM's feed-forward block: the published remote
-    code has it, stock transformers has not.
+    code has it, stock transformers does not.
 
     Raises:
         ModelError: a wrong release of transformers, or a checkpoint that it cannot hold.
@@ -131,7 +131,9 @@ def _refuse_random_weights(folder: Path, missing: Sequence[str], unexpected: Seq
 def _architecture(folder: Path) -> Architecture:
     encoder = read_checkpoint(folder).encoder
     if not isinstance(encoder, NucleotideTransformer):
-        raise ModelError(f"{folder}: transformers' EsmForMaskedLM is no second opinion on it")
+        raise ModelError(
+            f"{folder}: transformers' EsmForMaskedLM cannot give a second opinion on it"
+        )
     return encoder.arch
 
 

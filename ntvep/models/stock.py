@@ -53,7 +53,7 @@ def _window(folder: Path, found: TokenizerFile, limit: int) -> tuple[int, int]:
     tokens = limit - len(tokenizer.front) - len(tokenizer.back)
     if tokens < 2:
         raise ModelError(
-            f"{folder}: inputs of {limit} tokens at most leave no place for bases between "
+            f"{folder}: inputs of {limit} tokens at most leave no room for bases between "
             "special tokens; fetch the model again with: ntvep model fetch ID"
         )
     step = tokenizer.stride

@@ -3,7 +3,7 @@
 ``tokenizer.json`` is read by the library tokenizers itself: transformers' AutoTokenizer rebuilds
 the parts of several classes and ignores those of the file, without a warning. A kind of tokenizer
 is taken for granted only where ntvep's own gives the ids of the file, on sequences with Ns and of
-lengths that are no multiple of anything.
+lengths that are not a multiple of anything.
 """
 
 import hashlib
@@ -168,7 +168,7 @@ def _from_list(path: Path, settings: Mapping[str, Any], width: int, masked: bool
     ids = {token: number for number, token in enumerate(tokens)}
     if len(ids) != len(tokens):
         twice = next(token for number, token in enumerate(tokens) if ids[token] != number)
-        raise ModelError(f"{path}: token {twice!r:.40} stands twice; {_AGAIN}")
+        raise ModelError(f"{path}: token {twice!r:.40} occurs twice; {_AGAIN}")
     if several := next((t for t in tokens if re.fullmatch("[ACGTN]{2,}", t)), None):
         raise ModelError(
             f"{path}: it holds tokens of several bases (first: {several:.40}), and no file says "
@@ -218,8 +218,8 @@ def _from_json(
         ) from error
     if getattr(read.model, "dropout", None):
         raise ModelError(
-            f"{path}: it drops merges at random (dropout {read.model.dropout}), as in training "
-            f"alone; {_AGAIN}"
+            f"{path}: it drops merges at random (dropout {read.model.dropout}), which is only "
+            f"done in training; {_AGAIN}"
         )
     # A file may ask for both.
     read.no_truncation()
@@ -253,7 +253,7 @@ def _random_sequences() -> list[str]:
 
 
 def _case(read: tokenizers.Tokenizer, path: Path) -> Callable[[str], str]:
-    """How letters have to be written: some vocabularies know lower-case letters alone."""
+    """How letters have to be written: some vocabularies only have lower-case letters."""
     for spelling in (str.upper, str.lower):
         found = [
             tuple(read.encode(spelling(letter * 60), add_special_tokens=False).ids)
@@ -262,15 +262,15 @@ def _case(read: tokenizers.Tokenizer, path: Path) -> Callable[[str], str]:
         if len(set(found)) == 4:
             return spelling
     raise ModelError(
-        f"{path}: A, C, G and T are not four different tokens in upper or lower case; this is no "
-        f"tokenizer of DNA; {_AGAIN}"
+        f"{path}: A, C, G and T are not four different tokens in upper or lower case; this is not "
+        f"a DNA tokenizer; {_AGAIN}"
     )
 
 
 def _specials(
     read: tokenizers.Tokenizer, path: Path, cut: Callable[..., Any]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Ids that stand before and behind every sequence."""
+    """Ids before and after every sequence."""
     found = set()
     for sequence in _random_sequences():
         encoding = cut(sequence)
@@ -307,8 +307,8 @@ def _cut(
     last = len(ids) - len(back)
     if tuple(ids[: len(front)]) != front or tuple(ids[last:]) != back:
         raise ModelError(
-            f"{path}: a sequence of {len(sequence)} bases has other special tokens around it than "
-            "others have; ntvep needs the same ones around every window"
+            f"{path}: a sequence of {len(sequence)} bases has different special tokens around it; "
+            "ntvep needs the same ones around every window"
         )
     ids, offsets = ids[len(front) : last], offsets[len(front) : last]
     edges = [0, *(stop for _, stop in offsets)]

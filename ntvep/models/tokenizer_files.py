@@ -32,8 +32,8 @@ class TokenizerFile:
         path: the file.
         sha256: of its bytes.
         tokens: spelling of each id; "" for an id that has none.
-        front, back: ids that stand before and behind every input.
-        segment: text -> ids without these, and where each stands.
+        front, back: ids before and after the bases of every input.
+        segment: text -> ids without these, and the place of each.
     """
 
     path: Path
@@ -101,13 +101,13 @@ def _segmenter(path: Path, library: Library) -> Segment:
 
 
 def tile(path: Path, text: str, offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The stretch of the text that each token stands for, without gaps.
+    """The stretch of the text that each token covers, without gaps.
 
     A run of N that a normalizer makes one token (GENA-LM: ten or more) is reported at one of its
     places only; the run's other Ns go to it too. Nothing but N may be left out.
 
     Raises:
-        ModelError: a token stands for a place twice, or a letter other than N has no token.
+        ModelError: two tokens cover the same place, or a letter other than N has no token.
     """
     tiles = []
     end = 0

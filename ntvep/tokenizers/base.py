@@ -42,7 +42,7 @@ class Base:
     members = None
 
     def identity(self) -> Mapping[str, object]:
-        """That a token is a base, and which special tokens stand around them."""
+        """That a token is a base, and which special tokens surround them."""
         return {"kind": self.kind, "front": list(self.front), "back": list(self.back)}
 
     def encode(self, bases: Dna) -> Tokens:
@@ -80,7 +80,7 @@ class Base:
         return 0
 
     def spoiled(self, tokens: Tokens, changed: range) -> bool:
-        """Whether one of these tokens is no A, C, G or T."""
+        """Whether one of these tokens is not A, C, G or T."""
         return not self.terms[tokens.ids[changed.start : changed.stop]].all()
 
 

@@ -35,5 +35,5 @@ def blank(identity: Mapping[str, Any]) -> Tokenizer:
             names, k, front=["[CLS]"] * len(front), back=["[CLS]"] * len(back)
         )
     raise ConfigError(
-        "--model none: where this model's tokens end depends on its tokenizer's file; give --model"
+        "--model none: the token borders of this model depend on its tokenizer file; give --model"
     )

@@ -24,7 +24,7 @@ class Bpe:
         segment: cuts a sequence, without special tokens.
         mask: id of the mask.
         front, back: special tokens.
-        terms: tokens of A, C, G, T alone.
+        terms: tokens of only A, C, G, T.
     """
 
     segment: Segment
@@ -41,7 +41,7 @@ class Bpe:
     members = None
 
     def identity(self) -> Mapping[str, object]:
-        """That it is one, and which special tokens stand around; its file is hashed beside it."""
+        """That it is one, and which special tokens surround it; its file is hashed separately."""
         return {"kind": self.kind, "front": list(self.front), "back": list(self.back)}
 
     def encode(self, bases: Dna) -> Tokens:
@@ -65,7 +65,7 @@ class Bpe:
         return len(self.front) + len(ids) + len(self.back)
 
     def reverse_complement(self, forward: Tokens, fetch: Callable[[], Dna]) -> Tokens:
-        """Tokens of the other strand, which are no mirror image."""
+        """Tokens of the other strand, which are not a mirror image."""
         return self.encode(dna.reverse_complement(fetch()))
 
     def join(self, ids: Sequence[Int32[np.ndarray, "_"]]) -> Tokens:

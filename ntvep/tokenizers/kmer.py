@@ -42,9 +42,9 @@ class Kmers:
         mask: id of the mask.
         terms: every id: single bases and N are counted too.
         members: ids of the k-mers that have a base at an offset.
-        code_of: base-4 code of each id; -1 for what is no k-mer.
+        code_of: base-4 code of each id; -1 for ids that are not k-mers.
         id_of: ``ids`` again, as plain numbers.
-        complement: of each k-mer's id, the id of its reverse complement; -1 for what is no k-mer.
+        complement: of each k-mer's id, the id of its reverse complement; -1 for other ids.
     """
 
     k: int
@@ -134,7 +134,7 @@ class Kmers:
     def spoiled(self, tokens: Tokens, changed: range) -> bool:
         """Whether an N breaks one of these tokens into single bases.
 
-        Without an N single bases come from a contig's end alone; these are scored as they are.
+        Without an N, single bases only occur at the end of a contig; these are scored as they are.
         """
         if self.is_regular(tokens):
             return False
@@ -193,7 +193,7 @@ def lookup(tokens: Sequence[str], wanted: Sequence[str]) -> Mapping[str, int]:
     """Id of each token of a vocabulary; a token's place is its id.
 
     Raises:
-        ValueError: a wanted token is missing, or any stands twice.
+        ValueError: a wanted token is missing, or any occurs twice.
     """
     ids = {token: number for number, token in enumerate(tokens)}
     missing = [token for token in wanted if token not in ids]
@@ -201,7 +201,7 @@ def lookup(tokens: Sequence[str], wanted: Sequence[str]) -> Mapping[str, int]:
         raise ValueError(f"{len(missing)} tokens are missing (first: {missing[0]!r})")
     if len(ids) != len(tokens):
         twice = next(token for number, token in enumerate(tokens) if ids[token] != number)
-        raise ValueError(f"token {twice!r} stands twice")
+        raise ValueError(f"token {twice!r} occurs twice")
     return ids
 
 
@@ -220,7 +220,7 @@ def kmer_tokenizer(
         mask: the mask; None if the model has none.
 
     Raises:
-        ValueError: a token is missing or stands twice.
+        ValueError: a token is missing or occurs twice.
     """
     spelled = kmers(k)
     masks = () if mask is None else (mask,)
@@ -261,7 +261,7 @@ class WholeKmers(Kmers):
     unknown: int
 
     def identity(self) -> Mapping[str, object]:
-        """The k of its tokens, and which special tokens stand before them."""
+        """The k of its tokens, and which special tokens precede them."""
         return {"kind": self.kind, "k": self.k, "rest": "unknown", "front": list(self.front)}
 
     def encode(self, bases: Dna) -> Tokens:

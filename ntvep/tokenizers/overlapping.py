@@ -24,7 +24,7 @@ class Overlapping:
         mask: id of the mask.
         front, back: special tokens.
         terms: the k-mers of A, C, G, T.
-        code_of: base-4 code of each id; -1 for what is no k-mer.
+        code_of: base-4 code of each id; -1 for ids that are not k-mers.
         complement: of each id, the id of its reverse complement; other ids stay as they are.
     """
 
@@ -49,7 +49,7 @@ class Overlapping:
         return self.k
 
     def identity(self) -> Mapping[str, object]:
-        """The k of its tokens, and which special tokens stand around them."""
+        """The k of its tokens, and which special tokens surround them."""
         return {
             "kind": self.kind, "k": self.k, "front": list(self.front), "back": list(self.back)
         }  # fmt: skip
@@ -88,7 +88,7 @@ class Overlapping:
         return tuple(self.ids[self._codes(bases)].tolist())
 
     def prefix(self, token: int, offset: int) -> int:
-        """Not defined: no base is predicted by one token alone."""
+        """Not defined: no single token predicts a base."""
         return 0
 
     def spoiled(self, tokens: Tokens, changed: range) -> bool:
@@ -128,7 +128,7 @@ def overlapping_tokenizer(
     """Look up every token that is needed in a checkpoint's vocabulary.
 
     Raises:
-        ValueError: a token is missing or stands twice.
+        ValueError: a token is missing or occurs twice.
     """
     spelled = kmers(k)
     ids = lookup(tokens, (*spelled, unknown, mask, *front, *back))

@@ -348,7 +348,7 @@ def test_only_labels_without_a_consequence_get_one(annotation):
     [
         (GTF.replace('transcript_id "T"', "transcript=T"), r'exons without transcript_id "..."'),
         ("chr1\tX\tgene\t1\t9\t.\t+\t.\tx\n", "expected lines of exon, CDS"),
-        (GTF.replace("\t101\t130", "\tx\t130"), "not a whole table"),
+        (GTF.replace("\t101\t130", "\tx\t130"), "not a complete table"),
     ],
 )
 def test_bad_gtfs(tmp_path, text, message):

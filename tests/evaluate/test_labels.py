@@ -309,7 +309,7 @@ def test_what_is_said_of_tumours_is_apart(tmp_path):
 
 def test_a_clinvar_file_that_is_cut_leaves_nothing(tmp_path, clinvar):
     clinvar.write_bytes(clinvar.read_bytes()[:-20])
-    with pytest.raises(InputError, match="cut or damaged"):
+    with pytest.raises(InputError, match="truncated or damaged"):
         label_clinvar(clinvar, tmp_path / "out.parquet", command="")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clinvar.vcf.gz"]
 
@@ -541,7 +541,7 @@ def test_pairs_of_the_real_table_are_its_rows(tmp_path, shared):
         (CAVIAR.replace("_b38", "_b37"), "variants of build 37"),
         (CAVIAR.replace("400_A_C_b38", "400_A_C_b37"), "variants of build 37 and 38"),
         (CAVIAR.replace("_A_C_b38", ""), "not named like chr1_13550_G_A_b38"),
-        (CAVIAR.replace("0.95", "high"), "not a whole table"),
+        (CAVIAR.replace("0.95", "high"), "not a complete table"),
         (CAVIAR.replace("0.95", "inf"), "chr1_100_A_C_b38 has a PIP of inf; expected prob"),
         (CAVIAR.replace("0.001", "-1"), "has a PIP of -1.0"),
         (
@@ -669,7 +669,7 @@ def test_a_vcf_with_a_value_for_each_alt(tmp_path):
         (TABLE, TableColumns(negative=["x"]), "--negative was given without --positive"),
         (TABLE.replace("\t6\t", "\tsix\t"), TableColumns(), "line 4: pos is 'six'"),
         (TABLE, TableColumns(effect="gene"), "line 3: effect is 'X', and 3 values of it"),
-        ("", TableColumns(), "not a whole table"),
+        ("", TableColumns(), "not a complete table"),
     ],
     ids=["alt", "label", "feature", "nothing", "word", "negative", "pos", "effect", "empty"],
 )  # fmt: skip
@@ -780,5 +780,5 @@ def test_a_file_that_holds_no_labels_is_refused(tmp_path):
     with pytest.raises(InputError, match="lacks the columns ref, alt, label"):
         read_labels(tmp_path / "x.parquet")
     pl.DataFrame({column.name: ["1"] for column in LABELS}).write_parquet(tmp_path / "x.parquet")
-    with pytest.raises(InputError, match="not as ntvep labels writes it"):
+    with pytest.raises(InputError, match="not in the form that ntvep labels writes"):
         read_labels(tmp_path / "x.parquet")

@@ -277,7 +277,7 @@ def test_annotations(tmp_path, packed):
         ("a.txt", "x", "expected a name with .gtf, .gff or .bed"),
         ("a.gtf", "chr1\tX\tintron\t1\t2\t.\t+\t.\tx\n", "has neither transcripts nor genes"),
         ("a.gtf", "chr1\tX\texon\t1\n", "expected lines of 7 columns or more"),
-        ("a.bed", "chr1\tone\t2\n", "not a whole table"),
+        ("a.bed", "chr1\tone\t2\n", "not a complete table"),
     ],
 )
 def test_bad_annotations(tmp_path, name, text, message):

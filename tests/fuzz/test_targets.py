@@ -26,7 +26,7 @@ FOUND = {
         "NUL bytes in a name": b"z>\x00\x00\x00-\n ",
         "a form feed before a name": b"z>\x0c-\n ",
         "blanks before a name": b"z> ?-\nACGT\n",
-        "a name that stands twice, once without bases": b"z> \x00gt*RYKM\n>ch->YKM\n>\nr",
+        "a name that occurs twice, once without bases": b"z> \x00gt*RYKM\n>ch->YKM\n>\nr",
         "an index of records without bases": b"->cG\n" + BETWEEN[1:] + b"%hr2RYKM4\t0\t04\t4\t5\n",
         "a block of no bytes": b"r" + bytes.fromhex("1f8b08040000000000ff060042430200") + bytes(40),
         "lines of very many bytes": b"->a\nACGT\n" + BETWEEN + b"a\t4\t3\t1\t" + b"9" * 18,

@@ -99,7 +99,7 @@ def test_a_record_with_a_tab_too_many_says_so(tmp_path: Path, samples: bytes) ->
         inspected_text(tmp_path, text)
     assert (
         f"in.vcf, line 6: one tab too many at its end ({columns + 1} columns, but the header has "
-        f"{columns}). Take it away with: sed" in str(raised.value)
+        f"{columns}). Remove it with: sed" in str(raised.value)
     )
     typed(raised.value, {"FILE": tmp_path / "in.vcf", "NEW.vcf": tmp_path / "new.vcf"})
     assert (tmp_path / "new.vcf").read_bytes() == text.replace(b"\t\n", b"\n")
@@ -245,7 +245,7 @@ FORMS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "is UTF-16 text ": (lambda text: text.decode().encode("utf-16-le"), "iconv"),
     " is UTF-16 text": (lambda text: text.decode().encode("utf-16-be"), "iconv"),
     "is UTF-32 text": (lambda text: text.decode().encode("utf-32"), "iconv"),
-    "its lines end in CR alone": (lambda text: text.replace(b"\n", b"\r"), "tr"),
+    "its lines end in CR only": (lambda text: text.replace(b"\n", b"\r"), "tr"),
     "found a record: no header": (lambda text: b"".join(records_of(text)), "sed"),
     "found a record": (lambda text: text.replace(SITES + b"\n", b""), "sed"),
 }
@@ -273,7 +273,7 @@ def test_another_form_is_named_with_what_to_type(tmp_path: Path, form: str) -> N
     ]
 
 
-@pytest.mark.parametrize("form", ["is UTF-16 text", "its lines end in CR alone"])
+@pytest.mark.parametrize("form", ["is UTF-16 text", "its lines end in CR only"])
 def test_another_form_is_named_inside_gzip_too(tmp_path: Path, form: str) -> None:
     path = tmp_path / "in.vcf.gz"
     path.write_bytes(gzip.compress(FORMS[form][0](sites(record(10)))))

@@ -121,7 +121,9 @@ def test_an_index_of_another_text_is_refused(write_fasta, change, packed):
     for when in (0, 4e9):
         for index in path.parent.glob("x.fa*i"):
             os.utime(index, (when, when))
-        with pytest.raises(InputError, match=r"x\.fa.*(the index .* is not of this file|delete)"):
+        with pytest.raises(
+            InputError, match=r"x\.fa.*(the index .* does not belong to this file|delete)"
+        ):
             read_all(path)
     for index in path.parent.glob("x.fa*i"):
         index.unlink()
@@ -153,7 +155,7 @@ def test_other_bases_in_the_same_places_need_no_other_index(write_fasta, packed)
             b"chr1\t200000\t17\t60\t61\n",
             "'chr1' has its last base elsewhere",
         ),
-        ("x.fa.gz.gzi", b"", "the index x.fa.gz.gzi is not of this file .it is cut"),
+        ("x.fa.gz.gzi", b"", "the index x.fa.gz.gzi does not belong to this file .it is cut"),
         ("x.fa.gz.gzi", struct.pack("<Q", 1 << 60), "x.fa.gz.gzi .* it is cut|.it is cut"),
         ("x.fa.gz.gzi", struct.pack("<QQQ", 1, 20, 65280), "names blocks that are not there"),
     ],
@@ -208,7 +210,9 @@ def test_lines_of_different_lengths(write_fasta, packed):
     path = write_fasta(">a\nACGT\nACGT\nACGT\n>b\nAC\n", packed)
     read_all(path)
     write_fasta(">a\nACGTA\nACG\nACGT\n>b\nAC\n", packed)
-    with pytest.raises(InputError, match=r"'a' holds more than letters|is not of this file"):
+    with pytest.raises(
+        InputError, match=r"'a' holds more than letters|does not belong to this file"
+    ):
         read_all(path)
 
 

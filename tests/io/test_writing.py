@@ -229,7 +229,7 @@ def test_an_id_that_fits_in_no_header_line_does_not_break_the_header(tmp_path: P
     inspection = inspected_text(tmp_path, text)
     assert inspection.added == ()
     assert inspection.notes == (
-        "4 ids that it uses fit in no header line; other tools may refuse it",
+        "4 ids that it uses cannot be declared in the header; other tools may refuse it",
     )
     output = write(inspection, tmp_path / "out.vcf")
     assert list(map(without_ours, records_of(output.read_bytes()))) == records_of(text)

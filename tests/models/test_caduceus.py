@@ -119,7 +119,7 @@ def test_a_model_without_head_has_no_prefix(folder):
         ({"complement_map": {str(i): 0 for i in range(16)}}, "whose complement it is"),
         ({"complement_map": None}, "complement_map is None"),
         ({"ssm_cfg": {"layer": "Mamba2", "d_state": 64}}, "layer is 'Mamba2', expected 'Mamba1'"),
-        ({"ssm_cfg": {"headdim": 64}}, "'headdim', of which nothing is known"),
+        ({"ssm_cfg": {"headdim": 64}}, "'headdim', which is not a known key"),
         ({"bidirectional_strategy": "ew_multiply"}, "expected 'add'"),
         ({"d_model": 1 << 20}, "expected a number from 1 to 16384"),
         ({"norm_epsilon": 0}, "expected a number between 0 and 1"),

@@ -162,7 +162,7 @@ def test_anything_else_is_refused(tmp_path, content, named):
     torch.save(content, tmp_path / "w.bin")
     with pytest.raises(ModelError) as raised:
         convert([tmp_path / "w.bin"], tmp_path / "made")
-    assert f"w.bin: holds something else than named weights ({named})" in str(raised.value)
+    assert f"w.bin: does not hold named weights ({named})" in str(raised.value)
     assert [path.name for path in tmp_path.iterdir()] == ["w.bin"]
 
 

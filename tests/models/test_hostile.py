@@ -131,10 +131,13 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "config is a pipe": (lambda f: pipe(f / "config.json"), "config.json: cannot be read"),
     "vocabulary is a pipe": (lambda f: pipe(f / "vocab.txt"), "vocab.txt: cannot be read"),
-    "weights are a pipe": (lambda f: pipe(f / "model.safetensors"), "safetensors: it is no file"),
+    "weights are a pipe": (
+        lambda f: pipe(f / "model.safetensors"),
+        "safetensors: it is not a file",
+    ),
     "weights are a folder": (
         lambda f: ((f / "model.safetensors").unlink(), (f / "model.safetensors").mkdir()),
-        "safetensors: it is no file",
+        "safetensors: it is not a file",
     ),
     "a six-mer twice": (
         lambda f: set_vocabulary(f, lambda t: [*t[:10], t[9], *t[11:]]),
@@ -142,7 +145,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "a six-mer once more, in a place that is not used": (
         lambda f: set_vocabulary(f, lambda t: [w if w != "<unk>" else "ACGTAC" for w in t]),
-        r"vocab\.txt: token 'ACGTAC' stands twice",
+        r"vocab\.txt: token 'ACGTAC' occurs twice",
     ),
     "six-mers missing": (
         lambda f: set_vocabulary(
@@ -280,7 +283,7 @@ def test_a_link_that_leaves_the_folder_is_refused(folder: Path, tmp_path: Path, 
     if (folder / name).exists():
         shutil.move(folder / name, outside)
     (folder / name).symlink_to("../outside")
-    with pytest.raises(ModelError, match=f"{name}: a link out of the model's folder") as raised:
+    with pytest.raises(ModelError, match=f"{name}: links out of the model's folder") as raised:
         load_model(str(folder), device="cpu")
     assert "private" not in str(raised.value)
     # A link within it is a file like any other.

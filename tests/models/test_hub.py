@@ -156,7 +156,7 @@ def test_an_interrupted_fetch_goes_on_where_it_stopped(hub, own_home, monkeypatc
 def test_whole_files_are_not_asked_for_again(hub):
     path = f"/{MODEL}/resolve/{COMMIT}/model.safetensors"
     hub.statuses[path] = (500, "")
-    with pytest.raises(ModelError, match="What has arrived is kept"):
+    with pytest.raises(ModelError, match="What was downloaded is kept"):
         fetch(MODEL, endpoint=hub.endpoint)
     hub.statuses.clear()
     hub.requests.clear()
@@ -182,7 +182,7 @@ def test_two_fetches_of_one_model(hub, own_home):
 def test_a_damaged_file_is_not_kept(hub, own_home):
     whole = hub.files["model.safetensors"]
     hub.lies["model.safetensors"] = whole[:-4] + b"\0\0\0\1"
-    with pytest.raises(ModelError, match=r"model.safetensors was damaged on its way \(checksum"):
+    with pytest.raises(ModelError, match=r"model.safetensors was damaged in transit \(checksum"):
         fetch(MODEL, endpoint=hub.endpoint)
     with pytest.raises(ModelError, match="not on this machine"):
         locate(MODEL)
@@ -200,7 +200,7 @@ def test_a_damaged_file_is_not_kept(hub, own_home):
         (f"/api/models/{MODEL}", (403, "GatedRepo"), "accept its licence"),
         (f"/{MODEL}/resolve/{COMMIT}/config.json", (401, "GatedRepo"), "accept its licence"),
         (f"/{MODEL}/resolve/{COMMIT}/config.json", (403, "GatedRepo"), "accept its licence"),
-        (f"/api/models/{MODEL}", (500, ""), "could not be reached, or broke off"),
+        (f"/api/models/{MODEL}", (500, ""), "could not be reached, or the connection broke"),
         (f"/api/models/{MODEL}/revision/v9", (404, "RevisionNotFound"), "has no revision 'v9'"),
     ],
 )
@@ -398,7 +398,7 @@ def test_a_pickle_that_is_refused_is_not_kept(hub, tmp_path, own_home, monkeypat
     monkeypatch.setattr("ntvep.models.fetch.convert_apart", convert_apart)
     del hub.files["model.safetensors"]
     hub.files["pytorch_model.bin"] = pickled({"epoch": 3}, tmp_path / "weights.bin")
-    message = "removed: org/tiny-nt/pytorch_model.bin: holds something else than named weights"
+    message = "removed: org/tiny-nt/pytorch_model.bin: does not hold named weights"
     with pytest.raises(ModelError, match=message):
         fetch(MODEL, endpoint=hub.endpoint)
     assert [path.name for path in own_home.glob("models/*/*")] == [".lock"]
@@ -467,7 +467,7 @@ def test_a_link_out_of_a_model_folder_is_refused(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "config.json").symlink_to(GOLDEN / "config.json")
-    with pytest.raises(ModelError, match="a link out of the model's folder"):
+    with pytest.raises(ModelError, match="links out of the model's folder"):
         locate(str(folder))
 
 

@@ -384,6 +384,6 @@ def test_a_hub_that_sends_us_to_no_model(tmp_path, monkeypatch):
             hub, "listing", lambda **how: listing(**how).replace(MODEL.encode(), b"../../evil")
         )
         with pytest.raises(
-            ModelError, match=r"^org/tiny-nt: the hub sends us on to '\.\./\.\./evil'; exp"
+            ModelError, match=r"^org/tiny-nt: the hub redirects to '\.\./\.\./evil'; exp"
         ):
             fetch(MODEL, endpoint=hub.endpoint, read=read)

@@ -681,7 +681,7 @@ def test_a_checkpoint_that_is_not_whole_is_refused(spoil, message, marin):
     [
         (("A", "C", "G", "T", "AA"), "tokens of several bases .first: AA., and no file says how"),
         (("A", "C", "G", "<unk>"), "no token for T"),
-        (("A", "C", "G", "T", "A", "<unk>"), "token 'A' stands twice"),
+        (("A", "C", "G", "T", "A", "<unk>"), "token 'A' occurs twice"),
         ((*(f"<{i}>" for i in range(9)), "A", "C", "G", "T", "N"), "token 'N' has the id 13"),
     ],
 )
