@@ -178,7 +178,7 @@ def test_a_folder_of_others_is_not_replaced(store):
     Path("mine").mkdir()
     Path("mine/data").write_text("mine")
     refused = store("store", "build", "b.parquet", "-o", "mine", "--force")
-    assert "mine: exists and is no store" in refused.err
+    assert "mine: exists and is not a store" in refused.err
     with (
         pytest.raises(OutputError, match="is no store"),
         staged_folder(Path("mine"), "store.json", what="store", force=True),
