@@ -117,7 +117,7 @@ def test_verify_accepts_no_more_than_the_stated_error(store, monkeypatch):
     refused = store("store", "verify", "off", *asked)
     assert refused.status == 1
     assert "come out differently" in refused.err
-    assert "the error that the store states" in refused.err
+    assert "the error that the store declares" in refused.err
 
 
 def test_a_changed_reference_is_refused(store):

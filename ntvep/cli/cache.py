@@ -10,7 +10,7 @@ from ntvep.cli.options import Fingerprint, Force, Quiet, Verbose, set_up_log
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="See, merge and export the known scores that `ntvep score --cache` keeps.",
+    help="Inspect, merge and export the known scores that `ntvep score --cache` keeps.",
 )
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder given to --cache.")]
 
@@ -26,9 +26,7 @@ def cache_info(folder: Folder) -> None:
 @app.command("merge", epilog="Example: `ntvep cache merge known/ colleague/known/`")
 def cache_merge(
     folder: Folder,
-    others: Annotated[
-        list[Path] | None, typer.Argument(help="Caches whose scores are taken in.")
-    ] = None,
+    others: Annotated[list[Path] | None, typer.Argument(help="Caches to merge into it.")] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:

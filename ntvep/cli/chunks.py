@@ -43,7 +43,7 @@ def gather(
     output: Annotated[Path, typer.Option("--output", "-o", help=".vcf, .vcf.gz or .bcf.")],
     table: Annotated[Path | None, typer.Option(help="Also write all SCORES as Parquet.")] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="FASTA, for contig lengths that the header lacks.")
+        Path | None, typer.Option(help="FASTA, to add missing contig lengths to the header.")
     ] = None,
     on_bad_record: OnBadRecord = "fail",
     force: Force = False,

@@ -22,13 +22,13 @@ app.add_typer(gtex, name="gtex")
 Output = Annotated[Path, typer.Option("--output", "-o", help="Labels, .parquet.")]
 Features = Annotated[
     list[str] | None,
-    typer.Option("--feature", help="Column or INFO key of numbers to keep (AF, phyloP); repeat."),
+    typer.Option("--feature", help="Numeric column or INFO key to keep (AF, phyloP); repeat."),
 ]
 Exclude = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Leave out these alleles, which another predictor was trained on: VCF, labels or "
-        "table; repeat."
+        help="Leave out these alleles, for example the training data of "
+        "another predictor: VCF, labels or table; repeat."
     ),
 ]
 Files = Annotated[list[Path], typer.Argument(metavar="IN...", help="Tables: TSV or Parquet.")]
@@ -44,18 +44,25 @@ def clinvar(
     source: Annotated[Path, typer.Argument(metavar="IN", help="ClinVar's VCF.")],
     output: Output,
     min_stars: Annotated[
-        int, typer.Option(help="Fewest review stars; 0: no assertion criteria.", min=0, max=4)
+        int,
+        typer.Option(
+            help="Minimum review stars; 0 includes records without assertion criteria.",
+            min=0,
+            max=4,
+        ),
     ] = 1,
     classification: Annotated[
         Literal["germline", "oncogenicity"],
-        typer.Option(help="Which of ClinVar's classifications is the label."),
+        typer.Option(help="Which classification of ClinVar to use as the label."),
     ] = "germline",
     consequence: Annotated[
         list[str] | None,
-        typer.Option(help="Keep this most severe consequence (missense_variant); repeat."),
+        typer.Option(
+            help="Keep only variants with this most severe consequence (missense_variant); repeat."
+        ),
     ] = None,
     genes: Annotated[
-        str | None, typer.Option(help="Keep these genes: a file, one a line, or A,B,C.")
+        str | None, typer.Option(help="Keep only these genes: a file with one per line, or A,B,C.")
     ] = None,
     feature: Features = None,
     exclude: Exclude = None,
@@ -87,7 +94,9 @@ def clinvar(
 def finemapped(
     files: Files,
     output: Output,
-    positive_pip: Annotated[float, typer.Option(help="Positive: this PIP in any tissue.")] = 0.9,
+    positive_pip: Annotated[
+        float, typer.Option(help="Positive: at least this PIP in any tissue.")
+    ] = 0.9,
     negative_pip: Annotated[
         float, typer.Option(help="Negative: at most this PIP in all tissues.")
     ] = 0.01,
@@ -166,7 +175,7 @@ def table(
     stars: Annotated[str | None, typer.Option(help="Column of review stars.")] = None,
     feature: Features = None,
     name: Annotated[
-        str | None, typer.Option(help="Of the source, in reports.", show_default="IN")
+        str | None, typer.Option(help="Name of the source in reports.", show_default="IN")
     ] = None,
     exclude: Exclude = None,
     force: Force = False,
@@ -207,16 +216,20 @@ def benchmark(
         Literal["traitgym", "dart-caqtl", "dart-dsqtl", "vep-eval", "brca1", "mavedb"],
         typer.Argument(help="Which benchmark."),
     ],
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Its file, as it is published.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="The benchmark's file, as published.")
+    ],
     output: Output,
     reference: Annotated[
         Path | None,
         typer.Option(
-            "--reference", "-r", help="FASTA: tells which allele is REF, where that is arbitrary."
+            "--reference",
+            "-r",
+            help="FASTA: determines which allele is REF, where that is arbitrary.",
         ),
     ] = None,
     subset: Annotated[
-        list[Path] | None, typer.Option(help="Keep the alleles of this table alone; repeat.")
+        list[Path] | None, typer.Option(help="Keep only the alleles of this table; repeat.")
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
@@ -253,7 +266,7 @@ def consequences(
     ],
     reference: Annotated[
         Path | None,
-        typer.Option("--reference", "-r", help="FASTA: tells missense from synonymous."),
+        typer.Option("--reference", "-r", help="FASTA: needed to tell missense from synonymous."),
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
@@ -280,25 +293,28 @@ def consequences(
 def match(
     source: Annotated[Path, typer.Argument(metavar="LABELS", help="Labels, .parquet.")],
     output: Output,
-    negatives: Annotated[int, typer.Option(help="Negatives for each positive.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    negatives: Annotated[int, typer.Option(help="Negatives per positive.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     annotation: Annotated[
-        Path | None, typer.Option(help="GTF or BED: match on the distance to it, too.")
+        Path | None, typer.Option(help="GTF or BED: also match on the distance to its features.")
     ] = None,
     distance: Annotated[
         str | None,
-        typer.Option(help="tss or exon of a GTF, interval of a BED.", show_default="the first"),
+        typer.Option(
+            help="What the distance is to: tss or exon of a GTF, interval of a BED.",
+            show_default="the first",
+        ),
     ] = None,
     frequency: Annotated[
         str | None,
-        typer.Option(help="Feature that is an allele frequency or count: match on it, too."),
+        typer.Option(help="Feature that is an allele frequency or count: also match on it."),
     ] = None,
     near: Annotated[
         list[str] | None,
-        typer.Option(help="Feature of numbers: draw the nearest negatives in it; repeat."),
+        typer.Option(help="Numeric feature: draw the negatives nearest in it; repeat."),
     ] = None,
     within: Annotated[
-        float, typer.Option(help="Of --near: the largest difference of ranks, a share of all.")
+        float, typer.Option(help="With --near: the largest difference of ranks, as a share of all.")
     ] = 0.05,
     force: Force = False,
     quiet: Quiet = False,

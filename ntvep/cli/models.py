@@ -30,7 +30,9 @@ def model_info(
     model: Annotated[str, typer.Argument(help="Folder, fetched hub id, or `demo`.")],
     measure: Annotated[
         bool,
-        typer.Option("--measure", help="Also the seconds for 1,000 variants on this machine."),
+        typer.Option(
+            "--measure", help="Also measure the seconds for 1,000 variants on this machine."
+        ),
     ] = False,
     device: Device = "auto",
     precision: Precision = "auto",

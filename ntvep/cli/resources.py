@@ -16,15 +16,18 @@ app = typer.Typer()
     "--md5-url https://ftp.ncbi.nlm.nih.gov/pub/clinvar/vcf_GRCh38/clinvar.vcf.gz.md5`"
 )
 def fetch(
-    url: Annotated[str, typer.Argument(help="Of a reference genome, labels, an annotation.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="File; the folder if a .tar is unpacked.")
+    url: Annotated[
+        str, typer.Argument(help="URL of a reference genome, labels, or an annotation.")
     ],
-    release: Annotated[str | None, typer.Option(help="What its source calls it.")] = None,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Output file, or the folder if a .tar is unpacked."),
+    ],
+    release: Annotated[str | None, typer.Option(help="Release, for the record.")] = None,
     md5: Annotated[str | None, typer.Option(help="Of the file as it is sent.")] = None,
     sha256: Annotated[str | None, typer.Option(help="Of the file as it is sent.")] = None,
     md5_url: Annotated[
-        str | None, typer.Option(help="A list of md5 sums that its source publishes.")
+        str | None, typer.Option(help="URL of a list of md5 sums that the source publishes.")
     ] = None,
     unpack: Annotated[bool, typer.Option("--unpack", help="Unpack a .gz or .tar.")] = False,
     force: Force = False,

@@ -77,7 +77,7 @@ def store_verify(
         typer.Option("--model", "-m", help="Also score a sample again; needs the reference."),
     ] = None,
     sample: Annotated[int, typer.Option(help="SNVs to score again.")] = 100,
-    seed: Annotated[int, typer.Option(help="Another seed chooses others.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
     device: Device = "auto",
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -16,22 +16,20 @@ def verify(
         Path, typer.Argument(metavar="OUT", help="Annotated VCF, or Parquet of SCORES.")
     ],
     reference: Reference,
-    model: Annotated[str, typer.Option("--model", "-m", help="The one that it was made with.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="The model that made it.")],
     sample: Annotated[
         int, typer.Option(help="Records (of a table: alleles) to score again.")
     ] = 100,
-    seed: Annotated[int, typer.Option(help="Another seed chooses others.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
     tolerance: Annotated[
-        float, typer.Option(help="Largest difference; relative where a score is above 1.")
+        float, typer.Option(help="Largest difference allowed; relative where a score is above 1.")
     ] = 1e-4,
     device: Device = "auto",
     precision: Annotated[
         str | None,
-        typer.Option(help="fp32, tf32, fp16 or bf16.", show_default="as the output was made"),
+        typer.Option(help="fp32, tf32, fp16 or bf16.", show_default="as in the output"),
     ] = None,
-    tag: Annotated[
-        str, typer.Option(help="Which scores of the VCF: as given to ntvep score --tag.")
-    ] = "",
+    tag: Annotated[str, typer.Option(help="The --tag of the scores to verify.")] = "",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -51,6 +49,6 @@ def verify(
         tag=tag,
     )
     print(
-        f"{source.name}: {found.values} scores of {found.alleles} alleles came out again, "
-        f"largest difference {found.largest:.1e}"
+        f"{source.name}: {found.values} scores of {found.alleles} alleles reproduced, largest "
+        f"difference {found.largest:.1e}"
     )

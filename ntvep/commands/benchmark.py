@@ -38,12 +38,12 @@ def label_benchmark(
         force: replace an output that exists.
     """
     if name not in LAYOUTS:
-        raise ConfigError(f"{name}: no benchmark that is known; expected {', '.join(LAYOUTS)}")
+        raise ConfigError(f"{name}: unknown benchmark; expected {', '.join(LAYOUTS)}")
     layout = LAYOUTS[name]
     if layout.is_arbitrary and reference is None:
         raise ConfigError(
-            f"{layout.title}: which allele is REF is arbitrary in this file; give --reference "
-            f"FASTA of {layout.assembly}, which decides"
+            f"{layout.title}: REF is arbitrary in this file; give --reference FASTA of "
+            f"{layout.assembly}, which determines it"
         )
     title = f"{layout.title} {source.name.split('.')[0]}"
     with labels_file([source, *subset], output, force) as path:
@@ -72,8 +72,8 @@ def _rows(source: Path, layout: Layout) -> pl.DataFrame:
     lacking = [column for column in layout.columns if column not in names]
     if lacking:
         raise InputError(
-            f"{source}: has no column {', '.join(lacking)}; found {some(names)}. Expected the file "
-            f"that {layout.title} is published as, its header in line {layout.skip + 1}"
+            f"{source}: has no column {', '.join(lacking)}; found {some(names)}. Expected the "
+            f"published file of {layout.title}, with its header in line {layout.skip + 1}"
         )
     wanted = [
         n for n in names if n in (*layout.columns, *layout.optional) or n.startswith("group: ")

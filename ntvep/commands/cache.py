@@ -51,7 +51,7 @@ def merge_caches(folder: Path, others: Sequence[Path]) -> None:
     cache.merge(folder, others)
     after = list(cache.shards(folder))
     _log.info(
-        "%s: %d files of before, now %d with scores of %d alleles",
+        "%s: %d files merged into %d, with scores of %d alleles",
         folder,
         before,
         len(after),

@@ -33,7 +33,7 @@ def add_consequences(
         command: what was typed.
         annotation: a GTF of genes, a BED of regulatory elements, or one of each; see
             :func:`ntvep.evaluate.gene_consequences.consequences`.
-        reference: FASTA: tells missense from synonymous.
+        reference: FASTA: needed to tell missense from synonymous.
         force: replace an output that exists.
     """
     beds = [path for path in annotation if ".bed" in path.suffixes]
@@ -44,7 +44,7 @@ def add_consequences(
             "or one of each"
         )
     if reference is not None and not gtfs:
-        raise ConfigError("--reference: is read with a GTF alone; give --annotation genes.gtf.gz")
+        raise ConfigError("--reference: only works with a GTF; give --annotation genes.gtf.gz")
     table = read_labels(source)
     lacking = table.filter(pl.col("consequence").is_null())
     found = consequences(
@@ -60,7 +60,7 @@ def add_consequences(
     with labels_file([source, *annotation], output, force) as path:
         name = ", ".join(table["source"].unique().sort())
         counts = write_whole(path, filled, name, command, {})
-    _log.info("%d labels had no consequence; %d of them have one now", found.len(), found.count())
+    _log.info("%d labels had no consequence; %d of them now have one", found.len(), found.count())
     for term, number in found.drop_nulls().value_counts(sort=True).iter_rows():
         _log.info("  %d %s", number, term)
     return counts

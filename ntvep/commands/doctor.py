@@ -86,7 +86,7 @@ def examine(files: Files, device: str = "auto") -> list[Check]:
         except (NtvepError, OSError) as error:
             found.append(Check(name, "FAIL", str(error)))
         except ImportError as error:
-            found.append(Check(name, "FAIL", f"cannot be looked at: {error}", _AGAIN))
+            found.append(Check(name, "FAIL", f"cannot be inspected: {error}", _AGAIN))
     return found
 
 
@@ -176,7 +176,8 @@ def _device(name: str) -> Iterator[Check]:
         then = (
             "install the CUDA build of torch that the README names"
             if driver
-            else "run on a node with a GPU, or be patient (demo and small models run on a CPU)"
+            else "run on a node with a GPU, or expect a slow run (demo and "
+            "small models run well on a CPU)"
         )
         check = replace(check, state="warn", found=found + check.found, next=then)
     yield check
@@ -210,11 +211,11 @@ def _disk() -> Iterator[Check]:
                 pass
         except OSError as error:
             found = f"cannot write to {folder} ({error.strerror}), {what}"
-            yield Check("disk", unwritable, found, "go elsewhere (models: set NTVEP_HOME)")
+            yield Check("disk", unwritable, found, "use another folder (models: set NTVEP_HOME)")
             continue
         free = shutil.disk_usage(folder).free
         state: State = "ok" if free > _ROOM_BYTES else "warn" if free > _NO_ROOM_BYTES else "FAIL"
-        then = "" if state == "ok" else "free space, or go elsewhere (models: set NTVEP_HOME)"
+        then = "" if state == "ok" else "free space, or use another folder (models: set NTVEP_HOME)"
         yield Check("disk", state, f"{free / 1e9:.1f} GB free {what}", then)
 
 
@@ -247,7 +248,7 @@ def _model(model: str | None) -> Iterator[Check]:
     needed = _MEMORY_PER_WEIGHT * 4 * checkpoint.parameters
     if needed > _memory_bytes():
         found = f"{_memory_bytes() / 1e9:.1f} GB; loading this model takes {needed / 1e9:.1f} GB"
-        yield Check("memory", "warn", found, "ask for more memory, or take a smaller model")
+        yield Check("memory", "warn", found, "request more memory, or use a smaller model")
 
 
 def _reference(path: Path | None) -> Iterator[Check]:
@@ -280,7 +281,7 @@ def _variants(vcf: Path | None, reference: Path | None, name: str = "vcf") -> It
         if inspection.contigs and not any(map(genome.contig, inspection.contigs)):
             known = f"{some(inspection.contigs, 3)} beside {some(genome.records, 3)}"
             then = "give the reference that the variants were called against"
-            yield Check(name, "FAIL", f"{found}, on no contig of the reference ({known})", then)
+            yield Check(name, "FAIL", f"{found}, none on a contig of the reference ({known})", then)
             return
     yield Check(name, "ok", f"{found}, of the reference's assembly")
 
@@ -326,5 +327,5 @@ def _as_alleles(labels: pl.DataFrame) -> pl.DataFrame:
 
 
 def _unmatched(name: str, found: str) -> Check:
-    then = "give --reference, to see whether the assembly is the same"
+    then = "give --reference to check that the assembly is the same"
     return Check(name, "warn", found, then)

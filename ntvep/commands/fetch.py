@@ -36,7 +36,7 @@ def fetch(
         What was done, to be printed.
     """
     if sum(given is not None for given in (md5, sha256, md5_url)) > 1:
-        raise ConfigError("--md5, --sha256, --md5-url: expected one of them")
+        raise ConfigError("--md5, --sha256, --md5-url: expected only one of them")
     checksum = None
     if md5_url is not None:
         checksum = download.published_md5(md5_url, Path(url).name)
@@ -46,4 +46,4 @@ def fetch(
         checksum = Checksum("sha256", sha256.lower())
     resource = download.Resource(url, checksum, release, unpack)
     is_new = download.fetch(resource, output, force=force, quiet=quiet)
-    return f"{output}: {'fetched' if is_new else 'there already'}"
+    return f"{output}: {'fetched' if is_new else 'already there'}"

@@ -156,5 +156,5 @@ def report(name: str, counts: LabelCounts) -> None:
     if (counts.positive == 0) != (counts.negative == 0):
         only = "positive" if counts.positive else "negative"
         _log.warning(
-            "%s: labels are %s only: with one class there is nothing to tell apart", name, only
+            "%s: labels are %s only: with one class there is nothing to evaluate", name, only
         )

@@ -86,7 +86,7 @@ def label_clinvar(
         alleles_with_info(source, keys, whole=["MC"]) as (release, chunks),
     ):
         if release is None:
-            _log.warning("%s: the header has no ##fileDate: the release is not known", source)
+            _log.warning("%s: the header has no ##fileDate, so the release is unknown", source)
         name = f"ClinVar {release}" if release else f"ClinVar {source.name}"
         if question is Classification.ONCOGENICITY:
             name += ", oncogenicity"
@@ -181,8 +181,8 @@ def label_pairs(
             qtl_labels.columns(names, ("variant", "slope", "gene"), str(file))
             if not qtl_labels.says_significance(names, str(file)):
                 _log.warning(
-                    "%s: has no threshold, q-value or rank: every pair is taken for a significant "
-                    "one; a table of all pairs that were tested would give effects of nothing",
+                    "%s: has no threshold, q-value or rank, so every pair is taken as "
+                    "significant; a table of all tested pairs would give meaningless effects",
                     file,
                 )
         pairs = _pairs(files, ("variant", "slope", "gene"), optional)
@@ -363,7 +363,7 @@ def _study(files: Sequence[Path], release: str | None) -> Study:
         kinds = ", ".join(f"{path.name} of {study.title('')}" for study, path in found.items())
         raise InputError(
             f"files of several studies, releases or phenotypes: {kinds}; give those of one at a "
-            "time, or say of which release all of them are with --release"
+            "time, or name the release of all of them with --release"
         )
     return next(iter(found))
 
@@ -374,7 +374,7 @@ def _refuse_taken(features: Sequence[str], others: Sequence[str] = ()) -> None:
     for place, feature in enumerate(features):
         if feature in taken or feature in features[:place]:
             raise ConfigError(
-                f"--feature {feature}: is a column already; expected another column of numbers"
+                f"--feature {feature}: already a column; expected another numeric column"
             )
 
 
@@ -382,8 +382,8 @@ def _terms(consequences: Sequence[str]) -> list[str] | None:
     unknown = [term for term in consequences if term not in SEVERITY]
     if unknown:
         raise ConfigError(
-            f"--consequence {unknown[0]}: no Sequence Ontology term of Ensembl's; expected "
-            "missense_variant, for instance"
+            f"--consequence {unknown[0]}: not one of Ensembl's Sequence Ontology terms; expected "
+            "for instance missense_variant"
         )
     return [*consequences] or None
 
@@ -398,7 +398,7 @@ def _genes(given: str | None) -> list[str] | None:
         words = [word.strip() for word in given.split(",") if word.strip()]
     if not words or any("/" in word or "." in word for word in words):
         raise ConfigError(
-            f"--genes {given}: no such file, and no gene symbols joined by commas such as "
+            f"--genes {given}: neither a file nor gene symbols separated by commas, such as "
             "BRCA1,BRCA2"
         )
     return words

@@ -62,14 +62,15 @@ def match(
         measured = distance or next(iter(intervals))
         if measured not in intervals:
             raise ConfigError(
-                f"--distance {measured}: {annotation} has {', '.join(intervals)}; choose of these"
+                f"--distance {measured}: {annotation} has {', '.join(intervals)}; choose one of "
+                "these"
             )
         table = table.with_columns(
             distances(table, some).alias(f"{kind}_distance") for kind, some in intervals.items()
         )
         bins[f"{measured}_distance"] = DISTANCE_EDGES
     elif distance is not None:
-        raise ConfigError(f"--distance {distance}: needs --annotation GTF or BED")
+        raise ConfigError(f"--distance {distance}: requires --annotation GTF or BED")
     features = table.columns[len(LABELS) :]
     for name in (*near, *([frequency] if frequency else [])):
         if name not in features:
@@ -100,7 +101,7 @@ def _frequency_edges(name: str, values: pl.Series) -> Sequence[float]:
         return edges
     if not values.drop_nulls().is_between(0, 1).all():
         raise ConfigError(
-            f"--frequency {name}: has values outside 0 to 1, so it is no share of alleles; "
-            f"match a number of any kind with --near {name}"
+            f"--frequency {name}: has values outside 0 to 1, so it is not a frequency; match any "
+            f"numeric feature with --near {name}"
         )
     return FREQUENCY_EDGES

@@ -64,9 +64,9 @@ class Forecast:
         left = (self.records - self._done) * elapsed / self._done
         if left > _LONG:
             _log.warning(
-                "at the pace of its first %.0f s this run takes about %.0f more hours (%d records, "
-                "%.2f/s). Faster: a GPU, --scores llr, --views 1, a shorter --window-bases, or "
-                "jobs side by side (ntvep split)",
+                "at the pace of its first %.0f s this run takes about %.0f more hours (%d "
+                "records, %.2f/s). To make it faster: a GPU, --scores llr, --views 1, a shorter "
+                "--window-bases, or parallel jobs (ntvep split)",
                 elapsed,
                 left / 3600,
                 self.records,

@@ -109,7 +109,7 @@ def parsed_region(region: str, genome: FastaReference) -> tuple[str, Span]:
         there = ", ".join(f"{chrom}:{span.start + 1}-{span.stop}" for span in spans)
         raise InputError(
             f"--region {region}: {genome.path.name} has {there or 'no such contig'}; expected a "
-            "region inside it, its first base not behind its last"
+            "region inside it whose first base is not after its last"
         )
     return chrom, wanted
 
@@ -121,7 +121,7 @@ def _count(genome: Reference, chrom: str, place: Span, deletions: bool) -> int:
         for begin in range(place.start, place.stop, _STEP)
     )
     if unknown := letters.count("N"):
-        _log.warning("%s: %d bases are N: they have no SNV", chrom, unknown)
+        _log.warning("%s: %d bases are N and have no SNVs", chrom, unknown)
     snvs = len(letters) - unknown
     if not deletions:
         return snvs

@@ -118,7 +118,7 @@ def _judge(summary: Summary, output: Path, strict: bool) -> None:
     if failures := summary.statuses.get(Status.NUMERICAL_FAILURE, 0):
         raise NumericalFailureError(
             f"{output}: NaN or infinity for {failures} of {summary.alleles} alleles, "
-            "whose status says so; all other scores are there. Try --precision fp32"
+            "whose status says so; all other scores were written. Try --precision fp32"
         )
     fine = (Status.OK, Status.NOT_SELECTED)
     unscored = {s: n for s, n in summary.statuses.items() if s not in fine}
@@ -126,7 +126,7 @@ def _judge(summary: Summary, output: Path, strict: bool) -> None:
         counts = ", ".join(f"{n} {s}" for s, n in unscored.items())
         raise UnscoredError(
             f"{output}: {sum(unscored.values())} of {summary.alleles} alleles have no score "
-            f"({counts}). The output is whole; leave --strict out to accept it"
+            f"({counts}). The output is complete; omit --strict to accept it"
         )
 
 

@@ -110,7 +110,7 @@ def build(scans: Sequence[Path], output: Path, *, force: bool = False) -> Store:
                 for snvs in _by_contig(kept, about):
                     write(snvs, str(scan.path))
     if left_out:
-        _log.info("%s: %d alleles that are no scored SNVs were left out", output, left_out)
+        _log.info("%s: %d alleles that are not scored SNVs were left out", output, left_out)
     return open_store(output)
 
 
@@ -143,14 +143,14 @@ def _about(scans: Sequence[Scan]) -> About:
         for what, (one, another) in pairs.items():
             if one != another:
                 raise InputError(
-                    f"{scan.path}: {what} {another}; {first.path} has {one}. A store is of one "
+                    f"{scan.path}: {what} {another}; {first.path} has {one}. A store holds one "
                     "model and one set of settings: scan again, or build two stores"
                 )
         for record, digits in other.contigs.items():
             if md5.setdefault(record, digits) != digits:
                 raise InputError(
-                    f"{scan.path}: was scored with another sequence of {record} than the scans "
-                    "before it; give scans of one reference"
+                    f"{scan.path}: was scored with another sequence of {record} than the previous "
+                    "scans; give scans of one reference"
                 )
     names = [column.name for column in first.provenance.columns[len(ALLELES) :]]
     stored = {name: both for name in names if (both := step_of(name))}
@@ -161,7 +161,7 @@ def _about(scans: Sequence[Scan]) -> About:
             "store can hold; expected a score in nats. Scan with --scores llr"
         )
     if unfit := [n for n in first.provenance.settings.score_columns if n not in stored]:
-        _log.warning("%s have no place in a store, which holds nats", ", ".join(unfit))
+        _log.warning("%s cannot be stored: a store holds scores in nats", ", ".join(unfit))
     made = first.provenance
     return About(
         identity=Identity(made.fingerprint, made.model, replace(made.settings, scores=scores)),
@@ -384,5 +384,5 @@ def _again(
     )
     fresh = scored_again(rows, store.folder, identity.model, identity.settings, genome, which)
     found = compared(rows, fresh, identity.settings.score_columns, 0.0, errors)
-    refuse_differing(found, store.folder, f"the error that the store states ({errors})")
+    refuse_differing(found, store.folder, f"the error that the store declares ({errors})")
     return found

@@ -77,7 +77,7 @@ class Summary:
             reasons = ", ".join(f"{count} {status}" for status, count in self.statuses.items())
             _log.warning("no allele has a score: %s", reasons)
         if self.known:
-            _log.info("%d of these scores were in the cache", self.known)
+            _log.info("%d of these scores came from the cache", self.known)
         if self.passes:
             self._log_passes(ok)
         if self.contig_aliases:

@@ -36,8 +36,8 @@ def are_variants(words: Sequence[str]) -> bool:
     wrong = [word for word in words if not ONE_VARIANT.fullmatch(word)]
     if wrong:
         raise ConfigError(
-            f"{wrong[0]}: expected CHROM:POS:REF:ALT beside the others; or give one VCF alone "
-            "(several are joined with: bcftools concat)"
+            f"{wrong[0]}: expected CHROM:POS:REF:ALT like the others, or a single VCF (join "
+            "several with: bcftools concat)"
         )
     return True
 

@@ -134,9 +134,9 @@ def _headline(analysis: Analysis) -> Figure | None:
     return Figure(
         "headline",
         "How well each score tells positives from negatives",
-        "Points with 95 % intervals; a point without one rests on too few clusters. Dashed: "
-        "chance, which for AUPRC is the prevalence. Baselines and columns of the labels are "
-        "measured as the scores are.",
+        "Points with 95 % intervals; a point without one has too few clusters. Dashed: chance, "
+        "which for AUPRC is the prevalence. Baselines and label columns are evaluated like the "
+        "scores.",
         _spec(alt.hconcat(*panels, spacing=24)),
         "headline",
     )
@@ -194,8 +194,9 @@ def _curves(analysis: Analysis, few: Sequence[str]) -> Figure | None:
     return Figure(
         "curves",
         "ROC and precision-recall curves",
-        "Bands are pointwise 95 % intervals. Dotted: chance. Click a name in the legend to single "
-        "it out. At most six are drawn, by a rule that looks at no result; data files hold all.",
+        "Bands are pointwise 95 % intervals. Dotted: chance. Click a name in the legend to "
+        "highlight it. At most six are drawn, chosen without looking at results; the data files "
+        "hold all.",
         _spec(alt.hconcat(*panels, spacing=32)),
         "curves",
     )
@@ -220,8 +221,8 @@ def _differences(analysis: Analysis) -> Figure | None:
     return Figure(
         "differences",
         "Paired differences",
-        "Both scores on the variants that have both. Where an interval holds 0, the two cannot be "
-        "told apart by these labels: that is not to say that they are equal.",
+        "Both scores on the variants that have both. Where an interval contains 0, these labels "
+        "cannot tell the two apart; this does not mean that they are equal.",
         _spec(alt.hconcat(*panels, spacing=24)),
         "differences",
     )
@@ -257,7 +258,7 @@ def _distributions(analysis: Analysis, few: Sequence[str]) -> Figure | None:
     return Figure(
         "distributions",
         "Scores of positives and of negatives",
-        "Each class adds up to 100 %. The outermost bins hold what lies outside.",
+        "Each class adds up to 100 %. The outermost bins include everything beyond them.",
         _spec(alt.concat(*panels, columns=2, spacing=32)),
         "distributions",
     )
@@ -342,9 +343,9 @@ def _strata(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         return None
     return Figure(
         "strata",
-        "The same, in groups of variants",
-        "AUROC with 95 % intervals. With fewer than ten positives or negatives there is no number, "
-        "with fewer than ten effective clusters of either no interval.",
+        "Groups of variants",
+        "AUROC with 95 % intervals. Fewer than ten positives or negatives: no value. Fewer than "
+        "ten effective clusters of either: no interval.",
         _spec(alt.hconcat(*(alt.vconcat(*p) for p in columns if p), spacing=28)),
         "strata",
     )
@@ -353,7 +354,7 @@ def _strata(analysis: Analysis, few: Sequence[str]) -> Figure | None:
 _AVERAGES = {
     "auroc": "all pairs",
     "within_genes": "pairs within a gene",
-    "auroc_by_block": "500-kb blocks alike",
+    "auroc_by_block": "500-kb blocks equally",
     "auroc_by_consequence": "consequences alike",
 }
 
@@ -372,9 +373,9 @@ def _averages(analysis: Analysis) -> Figure | None:
     ]
     return Figure(
         "averages",
-        "What is left within genes, and where no gene, place or consequence dominates",
-        "A score that knows no more than which gene a variant is in is at 0.5 within genes. Blocks "
-        "of 500 kb, or consequences with 30 variants or more, count alike in the other panels.",
+        "AUROC within genes, and balanced by block and consequence",
+        "A score that only knows the gene of a variant has 0.5 within genes. In the other "
+        "panels, blocks of 500 kb, or consequences with 30 variants or more, count equally.",
         _spec(alt.hconcat(*panels, spacing=16)),
         "averages",
     )
@@ -420,9 +421,10 @@ def _leaks(analysis: Analysis) -> Figure | None:
         return None
     return Figure(
         "leaks",
-        "Leak check: what each feature alone would reach",
-        "Where a rule that reads no sequence is far from 0.5, positives and negatives differ by "
-        "what it reads, and a score may be good at that alone. Matching brings these to 0.5.",
+        "Leak check: AUROC of each feature alone",
+        "If a rule that does not read the sequence is far from 0.5, positives and negatives "
+        "differ in what it reads, and a score may be good only because of that. Matching brings "
+        "these to 0.5.",
         _spec(_dots(data, "auroc", "AUROC", [0.5], shape="kind")),
         "headline",
     )
@@ -466,12 +468,12 @@ def _calibration(analysis: Analysis, few: Sequence[str]) -> Figure | None:
     return Figure(
         "calibration",
         "Local likelihood ratio",
-        "How much likelier a value is among positives than among negatives, in the smallest window "
-        "of 100 variants or 3 % of them (Pejaver et al. 2022), with 95 % bands; nothing where the "
-        "window is too wide or to one side. Dashed: odds of "
-        "2.4, 5.8, 33.5 and 1,124, by which Tavtigian et al. measure evidence at a prior of 4.4 %. "
-        "Right: ratios predicted by cross-fitting over five folds of genes against those "
-        "observed. A curve for research; no variant is called anything here.",
+        "How much more likely a value is among positives than among negatives, in the smallest "
+        "window of 100 variants or 3 % of them (Pejaver et al. 2022), with 95 % bands; not shown "
+        "where the window is too wide or one-sided. Dashed: odds of 2.4, 5.8, 33.5 and 1,124, by "
+        "which Tavtigian et al. measure evidence at a prior of 4.4 %. Right: ratios predicted by "
+        "cross-fitting over five folds of genes against those observed. A curve for research; no "
+        "variant is called anything here.",
         _spec(alt.hconcat(*panels, spacing=32)),
         "calibration",
     )

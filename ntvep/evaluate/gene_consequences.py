@@ -76,7 +76,7 @@ def consequences(
             ``coding_sequence_variant``.
 
     Returns:
-        Terms; null where REF or ALT is no sequence of A, C, G, T, and outside the regions where
+        Terms; null where REF or ALT is not a sequence of A, C, G, T, and outside the regions where
         there are no genes, or none on the contig.
     """
     named = variants.select(

@@ -127,7 +127,7 @@ def says_significance(names: Collection[str], name: str) -> bool:
     # Conditionally independent eQTLs have a rank, and are significant all of them.
     if lower & _EGENES and "rank" not in lower and not has_q:
         raise InputError(
-            f"{name}: has a row for each gene that was tested, significant or not, and no q-value "
+            f"{name}: has a row for each tested gene, significant or not, but no q-value "
             f"(looked for {', '.join(_SPELLINGS['q_value'])}); give egenes with qval, or "
             "signif_pairs"
         )

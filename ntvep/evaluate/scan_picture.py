@@ -48,7 +48,7 @@ def draw(table: pl.DataFrame, score: str = "llr") -> str:
         (pl.col("ref").str.len_bytes() == 1) & (pl.col("alt").str.len_bytes() == 1)
     ).with_columns(pl.col("ref", "alt").str.to_uppercase())
     if score not in table.columns or not snvs[score].count():
-        raise InputError(f"no SNV has {score}; expected a table of ntvep scan --scores {score}")
+        raise InputError(f"no SNV has a {score}; expected a table of ntvep scan --scores {score}")
     contigs = snvs["chrom"].unique().to_list()
     first, last = int(snvs["pos"].min()), int(snvs["pos"].max())  # type: ignore[arg-type]
     if len(contigs) > 1 or last - first >= MOST_BASES:
