@@ -77,7 +77,11 @@ def test_without_files_the_next_command_is_said(run, capsys):
         ("reference", ("-r", "no.fa"), "no.fa: no such reference file"),
         ("vcf", ("no.vcf",), "no.vcf: no such file"),
         ("vcf", ("shifted.vcf", "-r", REFERENCE), "wrong build?"),
-        ("vcf", ("few.vcf", "-r", REFERENCE), "on no contig of the reference (CM000684.2 beside"),
+        (
+            "vcf",
+            ("few.vcf", "-r", REFERENCE),
+            "none on a contig of the reference (CM000684.2 beside",
+        ),
         ("labels", ("--labels", "shifted.vcf", "-r", REFERENCE), "wrong build?"),
         ("labels", ("--labels", "shifted.parquet", "-r", REFERENCE), "wrong build?"),
         ("labels", ("--labels", "other.parquet"), "expected Parquet with columns chrom, pos"),

@@ -107,11 +107,15 @@ def test_what_no_model_can_be_asked(wrong, message):
 @pytest.mark.parametrize(
     ("model", "asked", "message"),
     [
-        (KMERS, {"window_bases": 0}, "a window of 0 bases is no multiple of 6.*--window-bases 6"),
-        (KMERS, {"window_bases": 4}, "no multiple of 6, as this model needs.*--window-bases 6"),
+        (
+            KMERS,
+            {"window_bases": 0},
+            "a window of 0 bases is not a multiple of 6.*--window-bases 6",
+        ),
+        (KMERS, {"window_bases": 4}, "not a multiple of 6, as this model needs.*--window-bases 6"),
         (KMERS, {"window_bases": 50}, "the nearest are --window-bases 48 or 54"),
         (KMERS, {"window_bases": 120}, r"it takes up to 114 bases \(20 tokens, 1 of them special"),
-        (BASES, {"window_bases": 50}, "no multiple of 4, as this model needs.*48 or 52"),
+        (BASES, {"window_bases": 50}, "not a multiple of 4, as this model needs.*48 or 52"),
         (BASES, {"window_bases": 64}, r"it takes up to 62 bases \(64 tokens, 2 of them special"),
         # 3 tokens of the 7 begin with the changed base's; on the last base of its own, 6 * 4 - 5.
         (

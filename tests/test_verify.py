@@ -14,13 +14,13 @@ from tests.toy import identity, like_nt
 
 
 @pytest.mark.parametrize("name", ["out.vcf", "out.vcf.gz", "out.bcf", "out.parquet"])
-def test_an_output_comes_out_again(run, name):  # noqa: F811
+def test_an_output_is_reproduced(run, name):  # noqa: F811
     assert score(run, output=name).status == 0
     done = run("verify", name, "-r", "ref.fa", "-m", MODEL)
     assert done.status == 0, done.err
     # Six alleles have scores; every one has 13 columns, but llr_marginal and llr_unmasked are of
     # substitutions alone, and two of the six are indels.
-    assert "74 scores of 10 alleles came out again" in done.out
+    assert "74 scores of 10 alleles reproduced" in done.out
     assert float(re.search(r"difference (\S+)", done.out)[1]) < 1e-5
 
 

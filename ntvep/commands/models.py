@@ -217,8 +217,8 @@ def _check_alone(source: Source) -> str:
         else ("no outputs of these weights are recorded here")
     )
     return (
-        f"{source.model_id}: all its tensors are used and its logits are finite, but there cannot "
-        f"give a second opinion on it here: transformers has no class of its own for {title}, and "
+        f"{source.model_id}: all its tensors are used and its logits are finite, but there is "
+        f"no second opinion on it here: transformers has no class of its own for {title}, and "
         f"{recordings}. ntvep's network of this family is tested against the authors' code with "
         "small random weights"
     )

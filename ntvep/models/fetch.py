@@ -133,8 +133,7 @@ def _fetch_commit(
         shutil.rmtree(partial)
         problem = str(error).replace(str(partial), source.model_id)
         raise ModelError(
-            f"{source.model_id}: was downloaded, but ntvep cannot use it and has removed it: "
-            f"{problem}"
+            f"{source.model_id}: was downloaded, but ntvep cannot use it; it was removed: {problem}"
         ) from error
     _remove_others(partial, {*_wanted_here(partial), RECORD})
     place(partial, source.folder)

@@ -162,5 +162,5 @@ def test_other_files_are_refused(tmp_path, name):
     with pytest.raises(InputError, match=r"x.tsv: has no column .*; found .* its header in line"):
         read(tmp_path, name, tmp_path / "x.tsv", **given)
     assert not (tmp_path / "out.parquet").exists()
-    with pytest.raises(ConfigError, match="bend: no benchmark that is known; expected traitgym"):
+    with pytest.raises(ConfigError, match="bend: unknown benchmark; expected traitgym"):
         read(tmp_path, "bend", tmp_path / "x.tsv")

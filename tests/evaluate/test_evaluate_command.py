@@ -449,7 +449,7 @@ def test_only_a_report_is_replaced(tmp_path):
     out = tmp_path / "report"
     out.mkdir()
     (out / "thesis.tex").write_text("mine")
-    with pytest.raises(OutputError, match="no report"), staged_folder(out, MARK, force=True):
+    with pytest.raises(OutputError, match="not a report"), staged_folder(out, MARK, force=True):
         pass
     assert (out / "thesis.tex").read_text() == "mine"
     (out / "thesis.tex").unlink()

@@ -334,7 +334,7 @@ def test_match_gives_labels_with_the_distance_as_a_feature(labels_file, tmp_path
     [
         ({"negatives": 0}, ConfigError, "expected 1 or more"),
         ({"negatives": 400}, InputError, "no positive has 400 negatives"),
-        ({"distance": "tss"}, ConfigError, "needs --annotation"),
+        ({"distance": "tss"}, ConfigError, "requires --annotation"),
         ({"frequency": "MAF"}, InputError, "has no feature MAF; found AF"),
         ({"within": 0}, ConfigError, "--within is 0; expected a share"),
         ({"near": ["CADD"]}, InputError, "has no feature CADD; found AF"),

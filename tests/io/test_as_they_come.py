@@ -290,7 +290,9 @@ def test_zstandard_is_named(tmp_path: Path) -> None:
 
 def test_a_lost_header_with_samples_is_not_invented(tmp_path: Path) -> None:
     line = record(10).rstrip(b"\n") + b"\tGT\t0/1\n"
-    with pytest.raises(InputError, match=r"line 1: .*no header\. Put that of the file it was cut"):
+    with pytest.raises(
+        InputError, match=r"line 1: .*no header\. Prepend the header of the original file"
+    ):
         inspected_text(tmp_path, line)
 
 

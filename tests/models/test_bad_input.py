@@ -53,7 +53,7 @@ def test_pickles_alone_are_never_opened(name, folder):
     (made / "model.safetensors").unlink()
     # To read this would fail in another way.
     (made / "pytorch_model.bin").write_bytes(b"no pickle")
-    said = refused(made, r"only pytorch_model\.bin, a pickle; weights are read from safetensors")
+    said = refused(made, r"only pytorch_model\.bin, a pickle; ntvep reads weights from safetensors")
     assert f"ntvep model fetch {made}" in said
 
 

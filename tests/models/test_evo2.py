@@ -93,11 +93,11 @@ def test_models_that_need_products_of_8_bits_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"use_fp8_input_projections": True}, "which only the 7B do without"),
+        ({"use_fp8_input_projections": True}, "only the 7B models work without"),
         ({"hcl_layer_idxs": [1]}, "do not hold each layer once"),
         ({"num_attention_heads": 5}, "not 5 heads of an even width"),
         ({"hyena_flip_x1x2": True}, "hyena_flip_x1x2 is True, expected False"),
-        ({"hcs_filter_groups": 7}, "no multiple of the numbers of filter groups"),
+        ({"hcs_filter_groups": 7}, "not a multiple of the number of filter groups"),
         ({"hcl_filter_groups": 8}, "hcl_filter_groups is 8, expected hidden_size, 48"),
         ({"hidden_size": None}, "hidden_size is None"),
         ({"rotary_emb_scaling_factor": 0.5}, "expected 1 or more"),

@@ -342,7 +342,7 @@ def test_a_sharded_model(hub, tmp_path, kind):
 def test_a_repository_with_another_vocabulary(hub, own_home):
     hub.files["vocab.txt"] = hub.files["vocab.txt"].replace(b"ACGTAC", b"ACGTAX")
     message = (
-        r"whole, but ntvep cannot use it.*removed: org/tiny-nt/vocab.txt: 1 tokens are missing"
+        r"downloaded, but ntvep cannot use it.*removed: org/tiny-nt/vocab.txt: 1 tokens are missing"
     )
     with pytest.raises(ModelError, match=message):
         fetch(MODEL, endpoint=hub.endpoint)

@@ -98,17 +98,17 @@ def test_the_files_that_are_wanted(names, expected):
         ),
         (
             "config.json model-00001-of-00003.safetensors model-00003-of-00003.safetensors",
-            "has not all shards of its weights: found .*, expected number 2 too",
+            "lacks some of its weights: found .*, expected number 2 too",
         ),
         (
             "config.json model-00002-of-00002.safetensors pytorch_model.bin",
-            "has not all shards of its weights: found .*, expected number 1 too",
+            "lacks some of its weights: found .*, expected number 1 too",
         ),
         ("config.json model-1-of-99999999999999.safetensors", "expected number 2 too"),
         ("config.json model-1-of-2.safetensors model-01-of-2.safetensors", "each once"),
         ("config.json model-1-of-2.safetensors model-3-of-2.safetensors", "expected number 2 too"),
         ("config.json model-1-of-1.safetensors model-1-of-2.safetensors", "of several models"),
-        ("config.json evo2.pt.part1", "has not all parts of its weights.*expected number 0 too"),
+        ("config.json evo2.pt.part1", "lacks some of its weights.*expected number 0 too"),
         ("config.json evo2.pt.part0 evo2.pt.part2", "expected number 1 too"),
         ("config.json a.pt.part0 b.pt.part1", r"of several models \(a.pt.part0, b.pt.part1\)"),
         ("config.json a.pt b.pt", r"weights of several models \(a.pt, b.pt\); expected those of o"),
@@ -370,7 +370,7 @@ def test_a_repository_that_has_moved(tmp_path, caplog, revision):
         fetched = fetch("before/tiny", revision, endpoint=hub.endpoint, read=read)
     assert (fetched.model_id, fetched.revision) == ("before/tiny", COMMIT)
     assert [record.getMessage() for record in caplog.records] == [
-        "before/tiny: its name on the hub is org/tiny-nt by now; fetched from there"
+        "before/tiny: the hub now calls it org/tiny-nt; fetched from there"
     ]
     assert locate("before/tiny") == fetched
     record = json.loads((fetched.folder / "ntvep.json").read_text())

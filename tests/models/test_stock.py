@@ -245,7 +245,7 @@ def test_states_that_are_off_are_not_shared(llama, monkeypatch):
     monkeypatch.setattr(Native, "run_on", forget)
     llama.probe()
     assert not isinstance(llama, GoesOn)
-    assert "going on behind 1 of 64 tokens changes logits by" in llama.not_shared
+    assert "continuing after 1 of 64 tokens changes logits by" in llama.not_shared
 
 
 def test_states_of_another_pass_are_not_shared(llama, monkeypatch):
@@ -253,7 +253,7 @@ def test_states_of_another_pass_are_not_shared(llama, monkeypatch):
     monkeypatch.setattr(
         Native, "run_on", lambda self, state, rows, *args: go_on(self, state, rows * 0, *args)
     )
-    assert "going on" in probe(llama).not_shared
+    assert "continuing" in probe(llama).not_shared
 
 
 def test_a_causal_model_that_looks_ahead_is_refused(llama):
@@ -298,7 +298,7 @@ def test_a_head_that_does_more_is_refused(tmp_path):
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     tokenizer_files(tmp_path)
     encoder = read_checkpoint(tmp_path).encoder
-    with pytest.raises(ModelError, match="the class does more behind its last layer"):
+    with pytest.raises(ModelError, match="the class does more after its last layer"):
         encoder.probe()
 
 
@@ -336,7 +336,7 @@ def test_padding_that_changes_what_is_before_it_is_found(llama):
     llama.base.forward = longer
     found = probe(llama)
     assert not found.pads
-    assert found.not_shared.startswith("going on behind 1 of 64 tokens changes logits")
+    assert found.not_shared.startswith("continuing after 1 of 64 tokens changes logits")
 
 
 # --- the tokenizer -------------------------------------------------------------------------------
@@ -618,7 +618,7 @@ def test_code_of_its_own_is_never_run(tmp_path):
     change_config(tmp_path, auto_map={"AutoModelForCausalLM": "evil.Evil"})
     read_checkpoint(tmp_path).encoder.hidden(random_ids(1, 20))
     change_config(tmp_path, model_type="hybridna")
-    with pytest.raises(ModelError, match="its auto_map names code of its own, which ntvep never"):
+    with pytest.raises(ModelError, match="its auto_map names custom code, which ntvep never"):
         read_checkpoint(tmp_path)
 
 
