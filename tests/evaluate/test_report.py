@@ -112,7 +112,7 @@ def test_what_is_said(page, parsed):
         "share of positives in the gene",
         "cannot be told apart",
         "Leak check",
-        "What became of every label",
+        "Outcome of every label",
         "The most surprising variants",
         "Local likelihood ratio",
         "NT-2.5b-multi",
