@@ -74,7 +74,7 @@ def test_typed_variants_go_into_files_too(run):  # noqa: F811
 
 def test_what_is_neither_a_file_nor_variants(run):  # noqa: F811
     done = run("score", "in.vcf", "-r", "ref.fa", "-m", MODEL, *WINDOW)
-    assert (done.status, "in.vcf: where to? Add -o scored.vcf.gz" in done.err) == (2, True)
+    assert (done.status, "in.vcf: no output given. Add -o scored.vcf.gz" in done.err) == (2, True)
     done = run("score", "chr1:1:A:G", "in.vcf", "-r", "ref.fa", "-m", MODEL, *WINDOW)
     assert (done.status, "in.vcf: expected CHROM:POS:REF:ALT" in done.err) == (2, True)
 

@@ -178,7 +178,7 @@ def test_windows_in_bases_or_in_kmers():
     assert bases(KMERS) == 114
     assert bases(KMERS, window_tokens=8) == bases(KMERS, window_bases=48) == 48
     assert bases(BASES) == 48
-    with pytest.raises(ConfigError, match="say the same; give one of them"):
+    with pytest.raises(ConfigError, match="have the same meaning; give one of them"):
         bases(KMERS, window_tokens=8, window_bases=48)
     with pytest.raises(ConfigError, match="this model has no k-mers; give --window-bases"):
         bases(BASES, window_tokens=8)

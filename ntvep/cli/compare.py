@@ -16,9 +16,7 @@ def compare(
     source: Annotated[Path, typer.Argument(metavar="IN", help="VCF that ntvep annotated.")],
     positive: Annotated[str, typer.Option(help="INFO_KEY=value of one group of records.")],
     negative: Annotated[str, typer.Option(help="INFO_KEY=value of the other group.")],
-    tag: Annotated[
-        str, typer.Option(help="Which scores of the VCF: as given to ntvep score --tag.")
-    ] = "",
+    tag: Annotated[str, typer.Option(help="The --tag of the scores to verify.")] = "",
 ) -> None:
     """Print how well `llr` tells two groups of records apart: AUROC with a 95 % interval."""
     from ntvep.commands.compare import compare_groups

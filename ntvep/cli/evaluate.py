@@ -19,8 +19,9 @@ def evaluate(
     scores: Annotated[
         list[Path],
         typer.Argument(
-            help="Scores of one or several models: .parquet or VCF that ntvep score wrote; or any "
-            "table with chrom, pos, ref, alt, with --score."
+            help="Scores of one or several models: .parquet or VCF that ntvep "
+            "score wrote; or, with --score, any table with chrom, pos, "
+            "ref, alt."
         ),
     ],
     labels: Annotated[
@@ -33,29 +34,31 @@ def evaluate(
     ] = None,
     matched: Annotated[
         int | None,
-        typer.Option(help="Negatives for each positive, alike in chromosome and consequence."),
+        typer.Option(help="Negatives per positive, of the same chromosome and consequence."),
     ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
-            help="Another score to set beside: FILE:COLUMN[:lower|:higher] of tabix, TSV, Parquet, "
-            "VCF (INFO), or a BigWig; repeat."
+            help="Another score to compare with: FILE:COLUMN[:lower|:higher] "
+            "of tabix, TSV, Parquet or VCF (INFO), or a BigWig; repeat."
         ),
     ] = None,
     score: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME:lower or NAME:higher, a column of a table that does not say what made it; "
-            "repeat."
+            help="NAME:lower or NAME:higher: a score column of a table "
+            "without ntvep's provenance; repeat."
         ),
     ] = None,
     absolute: Annotated[
         bool,
-        typer.Option("--absolute", help="Judge |llr| first: REF and ALT are arbitrary (eQTL)."),
+        typer.Option(
+            "--absolute", help="Evaluate |llr| first, where REF and ALT are arbitrary (eQTLs)."
+        ),
     ] = False,
     direction: Annotated[
         list[str] | None,
-        typer.Option(help="NAME:lower or NAME:higher, of a feature of unknown direction; repeat."),
+        typer.Option(help="NAME:lower or NAME:higher, for a feature of unknown direction; repeat."),
     ] = None,
     tag: Annotated[
         list[str] | None,
@@ -65,7 +68,11 @@ def evaluate(
         ),
     ] = None,
     ref_mismatch_limit: Annotated[
-        float, typer.Option(help="Share of labels with another REF that stops as wrong assembly.")
+        float,
+        typer.Option(
+            help="Share of labels whose REF disagrees above which the run "
+            "stops, as the assembly is probably wrong."
+        ),
     ] = 0.01,
     force: Force = False,
     quiet: Quiet = False,

@@ -108,7 +108,7 @@ def finemapped(
 ) -> None:
     """Causal for a gene's expression or not, by CAVIAR, DAP-G or SuSiE.
 
-    A low PIP is no clean negative: where variants stand together, none of them may get a high one.
+    A low PIP is not a clean negative: in linkage disequilibrium none may get a high one.
     """
     from ntvep.commands.labels import label_finemapped
 

@@ -24,7 +24,7 @@ _BASES = "^[ACGTacgt]+$"
 
 @dataclass(frozen=True)
 class Against:
-    """A score to be set beside ours.
+    """A score to compare ours with.
 
     Attributes:
         path: of the file.
@@ -118,8 +118,8 @@ def other_scores(alleles: pl.DataFrame, against: Sequence[Against]) -> list[Othe
         _log.info("%s: %d of %d alleles have none", one.name, values.null_count(), alleles.height)
         if alleles.height and values.null_count() == alleles.height:
             _log.warning(
-                "%s: has no score of any allele; is it of another assembly, or of other kinds of "
-                "variants?",
+                "%s: has no score of any allele; is it for another assembly, or for other kinds "
+                "of variants?",
                 one.path,
             )
         found.append(OtherScore(one.name, one.sign, values))
@@ -170,7 +170,7 @@ def _numbers(rows: pl.DataFrame, one: Against) -> pl.DataFrame:
         chrom, pos, value = bad.select("chrom", "pos", "value").row(0)
         raise InputError(
             f"{one.path}: {one.column} is {value!r} at {chrom}:{pos}, and {bad.height} scores are "
-            "no finite numbers; expected another column"
+            "not finite numbers; expected another column"
         )
     return numbers.select("key", value="number")
 

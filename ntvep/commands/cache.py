@@ -45,7 +45,7 @@ def merge_caches(folder: Path, others: Sequence[Path]) -> None:
     """Merge the shards of a cache, and those of others into it.
 
     Raises:
-        InputError: a folder is no cache, or a shard is damaged.
+        InputError: a folder is not a cache, or a shard is damaged.
     """
     before = len(list(cache.shards(folder)))
     cache.merge(folder, others)

@@ -31,7 +31,7 @@ def compare_groups(source: Path, positive: str, negative: str, tag: str = "") ->
         tag: of the run whose scores are compared; empty for one without.
 
     Raises:
-        InputError: the VCF has scores of other tags alone.
+        InputError: the VCF only has scores of other tags.
         ConfigError: a group is not of the form ``INFO_KEY=value``.
     """
     for name, group in (("--positive", positive), ("--negative", negative)):

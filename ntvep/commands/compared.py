@@ -50,7 +50,7 @@ def opened_background(path: Path, fingerprint: str, how: str) -> Background:
         how: they were made, for the error.
 
     Raises:
-        InputError: it is no background, or of another fingerprint.
+        InputError: it is not a background, or has another fingerprint.
     """
     made = provenance_of(path)
     if made.fingerprint != fingerprint:

@@ -220,7 +220,7 @@ def _disk() -> Iterator[Check]:
 
 
 def _slurm() -> Iterator[Check]:
-    """Nothing to say on a machine that is no part of a Slurm cluster."""
+    """Nothing to report on a machine outside a Slurm cluster."""
     if shutil.which("sbatch") is None:
         return
     plugin = "snakemake-executor-plugin-slurm"

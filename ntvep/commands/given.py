@@ -65,7 +65,7 @@ def alleles_given(variants: Variants) -> pl.DataFrame:
     """ALLELES of a data frame, a list or one variant.
 
     Raises:
-        InputError: a column is missing, or a row is no variant.
+        InputError: a column is missing, or a row is not a variant.
     """
     if isinstance(variants, _Table):
         missing = [name for name in _KEY if name not in list(variants.columns)]

@@ -198,7 +198,7 @@ class TableColumns:
 
     Attributes:
         label, effect, group, consequence, stars: the columns of these, where they have other names.
-        positive, negative: the label of positives and of negatives, where it is no usual word.
+        positive, negative: the label of positives and of negatives, where it is not a usual word.
         features: columns of numbers that are kept under their names.
     """
 

@@ -148,8 +148,8 @@ def model_check(model: str) -> str:
     were fetched, in any family.
 
     Raises:
-        ModelError: they differ by more than float32 explains, or are no numbers; or the weights are
-            not those that were fetched.
+        ModelError: they differ by more than float32 explains, or are not numbers; or the weights
+            are not those that were fetched.
     """
     source = locate(model)
     _refuse_changed_weights(source)
@@ -169,7 +169,7 @@ def model_check(model: str) -> str:
     )
     if not found.agrees:
         raise ModelError(
-            f"{verdict}; expected the numbers of transformers. Do not use this checkpoint's scores"
+            f"{verdict}; expected the numbers of transformers. Do not use scores of this checkpoint"
         )
     return f"{verdict}: agrees with transformers"
 
@@ -179,9 +179,9 @@ def _refuse_changed_weights(source: Source) -> None:
     fetched = read_record(source.folder).get("weights_sha256")
     if fetched is not None and (found := weights_sha256(weight_files(source.folder))) != fetched:
         raise ModelError(
-            f"{source.model_id}: the weights in {source.folder} have sha256 {found:.12}, but those "
-            f"that were fetched had {fetched!s:.12}; remove the folder and fetch the model again "
-            "with: ntvep model fetch ID"
+            f"{source.model_id}: the weights in {source.folder} have sha256 {found:.12}, but the "
+            f"fetched ones had {fetched!s:.12}; remove the folder and fetch the model again with: "
+            "ntvep model fetch ID"
         )
 
 
@@ -212,14 +212,14 @@ def _check_alone(source: Source) -> str:
         )
     title, other = checkpoint.family.title, revisions(source.model_id)
     recordings = (
-        f"its authors' outputs are recorded for revision {other[0]} alone"
+        f"its authors' outputs are recorded only for revision {other[0]}"
         if other
         else ("no outputs of these weights are recorded here")
     )
     return (
-        f"{source.model_id}: all its tensors are used and its logits are finite, but there is "
-        f"no second opinion on it here: transformers has no class of its own for {title}, and "
-        f"{recordings}. ntvep's network of this family is tested against the authors' code with "
+        f"{source.model_id}: all its tensors are used and its logits are finite, but there is no "
+        f"second opinion on it here: transformers has no class of its own for {title}, and "
+        f"{recordings}. ntvep's network for this family is tested against the authors' code with "
         "small random weights"
     )
 

@@ -29,7 +29,7 @@ def are_variants(words: Sequence[str]) -> bool:
     """Whether what was typed is variants, and not one file.
 
     Raises:
-        ConfigError: it is neither: several words, of which one is no variant.
+        ConfigError: it is neither: several words, one of which is not a variant.
     """
     if len(words) == 1:
         return bool(ONE_VARIANT.fullmatch(words[0])) and not Path(words[0]).exists()

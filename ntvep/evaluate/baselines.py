@@ -1,7 +1,7 @@
 """joined labels -> what a trivial rule would say of each variant, and what kind of variant it is.
 
 A score is worth what it adds to these. None of them looks at a label, and each has its sign fixed
-here: a rule that is turned round until it fits is no baseline.
+here: a rule that is flipped until it fits is not a baseline.
 """
 
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ def add_baselines(table: pl.DataFrame, reference: Reference | None = None) -> pl
 
 
 def _edits(table: pl.DataFrame) -> pl.DataFrame:
-    """Trimmed alleles: ``start`` (0-based), ``gone``, ``come``. Single bases are as they stand."""
+    """Trimmed alleles: ``start`` (0-based), ``gone``, ``come``. Single bases stay as they are."""
     edits = table.select(
         start=windows.first_base(pl.col("pos")),
         gone=pl.col("ref").str.to_uppercase(),

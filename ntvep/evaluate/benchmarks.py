@@ -43,7 +43,7 @@ class Layout:
         title: of the benchmark, in reports.
         columns: what the file must have.
         read: rows of text -> ``chrom``, ``pos``, ``ref``, ``alt`` and what it says of LABELS; what
-            is no part of the benchmark is gone.
+            is not part of the benchmark is gone.
         assembly: of its coordinates.
         is_arbitrary: which of an allele's two bases is called REF is arbitrary; the reference
             decides.
@@ -172,7 +172,7 @@ def benchmark_labels(
     """LABELS of a benchmark's rows, whose numbers are text still; see :func:`finished`.
 
     Returns:
-        ``chrom`` to ``source`` and features; and how many rows are no part of it.
+        ``chrom`` to ``source`` and features; and how many rows are not part of it.
     """
     table = layout.read(rows)
     nothing = [pl.lit(None, c.dtype).alias(c.name) for c in LABELS if c.name not in table.columns]

@@ -37,7 +37,7 @@ ODDS: Mapping[str, float] = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """The curve, and whether it holds in genes that it has not seen.
+    """The curve, and whether it holds in unseen genes.
 
     Attributes:
         curve: ``value`` of the score (as oriented), ``ratio``, ``low``, ``high``, ``positives``,
@@ -89,7 +89,7 @@ def _is_narrow(
     first: Int[np.ndarray, " point"],
     last: Int[np.ndarray, " point"],
 ) -> Bool[np.ndarray, " point"]:
-    """Whether a window measures the ratio at its value, and not one of values beside it.
+    """Whether a window measures the ratio at its value rather than at neighbouring values.
 
     To first order the log ratio is a line of slope b, the difference of the classes' means over
     their variance (a linear discriminant); the ratio of the window is the mean of the ratio over

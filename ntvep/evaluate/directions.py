@@ -12,7 +12,7 @@ from ntvep.errors import ConfigError
 SIGNS = {"higher": 1, "lower": -1}
 """What is typed -> +1 if higher counts as more deleterious, -1 if lower does."""
 
-# Words of a name, in lower case, letters and digits apart from what stands between them. The first
+# Words of a name, in lower case, letters and digits, without what separates them. The first
 # line that holds decides.
 _KNOWN: tuple[tuple[str, int], ...] = (
     # dbNSFP turns every score into a rank that rises with damage.

@@ -16,10 +16,10 @@ from ntvep.evaluate.metrics import Interval, Ranked
 from ntvep.evaluate.uncertainty import Deleted
 
 BLOCK_BASES = 500_000
-"""Blocks that count alike in the AUROC balanced by coordinate."""
+"""Blocks that count equally in the AUROC balanced by coordinate."""
 _STEP = 1e-6
 FEWEST_OF_CONSEQUENCE = 30
-"""A consequence with fewer scored variants is no part of the macro average."""
+"""A consequence with fewer scored variants is not in the macro average."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _weight_beaten(
 
 
 def macro(parts: Sequence[Ranked]) -> Average:
-    """Mean AUROC of parts of the variants, each of which counts alike.
+    """Mean AUROC of parts of the variants, each of which counts equally.
 
     Args:
         parts: those with enough variants of both classes; see :data:`FEWEST_OF_CONSEQUENCE`.
@@ -178,7 +178,7 @@ def macro(parts: Sequence[Ranked]) -> Average:
 
 
 def mean_of_parts(values: Float[np.ndarray, " part"]) -> Average:
-    """Mean of what each of some parts has, all of which count alike."""
+    """Mean over parts, which count equally."""
     weight = np.ones(len(values))
     value = float(values.mean())
     return _of_parts(value, (values - value) / len(values), weight)

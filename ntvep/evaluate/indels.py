@@ -102,7 +102,7 @@ def draw_indels(
         reference: the genome.
         regions: where; no two may overlap.
         longest: indels of 1 to so many bases.
-        per_context: of each context; fewer where the regions have not as many.
+        per_context: of each context; fewer where the regions lack that many.
         seed: of the random numbers.
 
     Returns:

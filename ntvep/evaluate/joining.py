@@ -47,13 +47,14 @@ class Outcome(StrEnum):
 
 
 OUTCOME_MEANING: Mapping[Outcome, str] = {
-    Outcome.MATCHED: "its allele is among the scores, with a score or with the reason for none",
+    Outcome.MATCHED: "its allele is among the scores, with a score or a status "
+    "that says why there is none",
     Outcome.NOT_IN_SCORES: "its allele was not scored",
-    Outcome.NOT_IN_REFERENCE: "its allele was not scored, and the reference lacks its place",
-    Outcome.REF_MISMATCH: "REF is not what the reference has at its place",
+    Outcome.NOT_IN_REFERENCE: "its allele was not scored, and its position is not in the reference",
+    Outcome.REF_MISMATCH: "REF disagrees with the reference",
     Outcome.DUPLICATE: "repeats an allele, and agrees with the row that was kept",
-    Outcome.CONFLICT: "repeats an allele, with another label or effect: none of them is used",
-    Outcome.NO_BASES: "REF or ALT is no sequence of A, C, G, T",
+    Outcome.CONFLICT: "repeats an allele with another label or effect; none of these is used",
+    Outcome.NO_BASES: "REF or ALT is not a sequence of A, C, G, T",
 }
 _OUTCOME = pl.Enum([outcome.value for outcome in Outcome])
 
@@ -107,8 +108,8 @@ def join(
     """
     if reference is None:
         _log.warning(
-            "no reference: alleles are trimmed but not left-aligned, so that insertions and "
-            "deletions in repeats may find no match; give --reference"
+            "no reference: alleles are trimmed but not left-aligned, so insertions and deletions "
+            "in repeats may not match; give --reference"
         )
     alleles = pl.concat([table.select(_ALLELE) for table in (scores, labels)])
     keys = _normal_forms(alleles, reference)
@@ -151,9 +152,9 @@ def join(
 
 
 def _normal_forms(alleles: pl.DataFrame, reference: Reference | None) -> pl.DataFrame:
-    """Keys of alleles: equal exactly where two change the genome alike; null where no bases are.
+    """Keys of alleles: equal exactly where two make the same change; null where they are not bases.
 
-    Single bases are in normal form as they stand; only the others are looked at one by one.
+    Single bases are already in normal form; only the others are processed one by one.
 
     Returns:
         ``site``, ``change``; ``base``, REF of a single base; ``ref_is``, what the reference said of
@@ -188,7 +189,7 @@ def trimmed_keys(alleles: pl.DataFrame) -> pl.Series:
         alleles: ``chrom``, ``pos``, ``ref``, ``alt``.
 
     Returns:
-        Text; null where REF or ALT is no sequence of A, C, G, T.
+        Text; null where REF or ALT is not a sequence of A, C, G, T.
     """
     single = pl.all_horizontal(pl.col("ref", "alt").str.len_bytes() == 1)
     named = alleles.select(
@@ -326,9 +327,10 @@ def _judge(ref_is: pl.Series, labels: pl.DataFrame, limit: float) -> None:
         if rows.height >= _FEWEST_CHECKED and wrong.height > limit * rows.height:
             some = wrong.head(3).select(pl.format("{}:{} {}", "chrom", "pos", "ref")).to_series()
             raise ReferenceMismatchError(
-                f"{source}: wrong assembly? REF of {wrong.height} of {rows.height} labels is not "
-                f"what the genome has (limit {limit:.0%}), {', '.join(some)} for instance. Give "
-                "labels of the assembly that was scored; REF and ALT are never swapped to fit"
+                f"{source}: wrong assembly? REF of {wrong.height} of {rows.height} labels "
+                f"disagrees with the genome (limit {limit:.0%}), {', '.join(some)} for instance. "
+                "Give labels of the assembly that was scored; REF and ALT are never swapped to "
+                "fit"
             )
 
 

@@ -16,7 +16,7 @@ from ntvep.schema import check_labels
 class Significance(StrEnum):
     """What ClinVar says of a variant, in the classes that an evaluation needs.
 
-    ``ONCOGENICITY`` and ``SOMATIC`` are records that ClinVar classifies for cancer alone: they are
+    ``ONCOGENICITY`` and ``SOMATIC`` are records that ClinVar classifies only for cancer: they are
     no answer to the question of germline disease.
     """
 
@@ -125,7 +125,7 @@ _BY_LOWER = {term.lower(): term for term in SEVERITY}
 
 
 def significance(clnsig: str) -> Significance:
-    """What a CLNSIG value says, whatever else stands beside it.
+    """What a CLNSIG value says, whatever else it contains.
 
     Parts are joined by ``/``, ``|`` and ``,``; terms of other questions (drug_response, other,
     risk_factor, Affects, ...) say nothing about it. Low penetrance is a property of a pathogenic
@@ -141,7 +141,7 @@ def significance(clnsig: str) -> Significance:
 
 
 def stars(clnrevstat: str) -> int | None:
-    """Stars, 0 to 4, of a CLNREVSTAT value; None for one that ClinVar has not had so far."""
+    """Stars, 0 to 4, of a CLNREVSTAT value; None for one that ClinVar has not used so far."""
     return _STARS.get(re.sub(r"\s+", "_", clnrevstat.strip().lower()))
 
 
@@ -150,7 +150,7 @@ def most_severe(consequences: str) -> str | None:
 
     Args:
         consequences: terms joined by ``,`` or ``&``, each with or without ``SO:number|``. A term
-            that Ensembl does not have counts only where no other stands beside it.
+            that Ensembl does not have counts only if it is the only one.
     """
     terms = [part.rpartition("|")[2].strip() for part in re.split("[,&]", consequences)]
     known = (_SYNONYMS.get(term.lower(), term.lower()) for term in terms)
@@ -207,7 +207,7 @@ def _of_cancer_apart(said: pl.Series, records: pl.DataFrame) -> pl.Series:
 
     Since 2024 ClinVar keeps oncogenicity (ONC) and somatic clinical impact (SCI) beside the
     germline classification, and many records have nothing else. Earlier submissions put them all
-    into CLNSIG; their ORIGIN, a sum of bits, then says that the allele was seen in tumours alone.
+    into CLNSIG; their ORIGIN, a sum of bits, then says that the allele was seen only in tumours.
     """
     origin = pl.col("ORIGIN").cast(pl.Int64, strict=False).fill_null(0)
     is_somatic = (origin - (origin & _SAYS_NOTHING)) == _SEEN_SOMATIC
@@ -250,8 +250,8 @@ def truth(
         values: of the column, null where nothing is said.
         name: of the file, for messages.
         positive: values of positives; the usual words (1, true, pathogenic, ...) if there are none.
-        negative: values of negatives. With positives alone, every other value is negative; with
-            both, every other value is no label.
+        negative: values of negatives. With only positives given, every other value is negative;
+            with both, every other value is unlabelled.
 
     Raises:
         InputError: a value is none of the usual words.
@@ -268,7 +268,7 @@ def truth(
     strange = values.filter(words.is_not_null() & ~words.is_in([*known]))
     if strange.len():
         raise InputError(
-            f"{name}: {strange.len()} labels are none of the usual words, {strange[0]!r} for "
-            "instance; say what they mean with --positive VALUE and --negative VALUE"
+            f"{name}: {strange.len()} labels are not recognised, for instance {strange[0]!r}; "
+            "declare them with --positive VALUE and --negative VALUE"
         )
     return words.replace_strict(known, return_dtype=pl.Boolean)

@@ -33,7 +33,7 @@ class InGroups:
     Attributes:
         groups: that have a scored positive and a scored negative.
         pairwise: share of pairs of a group in which the positive scores higher, ties half; the
-            mean over groups, so that each positive counts alike.
+            mean over groups, so that each positive counts equally.
         auroc, auprc: over all variants of these groups.
         auprc_by_chromosome: the mean over chromosomes with a positive, each counting for its
             variants; of its interval chromosomes are the unit.

@@ -1,7 +1,7 @@
-"""LABELS -> positives and negatives alike in all but the label: k negatives for each positive.
+"""LABELS -> k negatives for each positive, matched in all but the label.
 
 A score that tells chromosomes, consequences or distances apart then gains nothing by it. What is
-matched only in bins may still leak within a bin: its AUROC alone shows how much.
+matched only in bins may still leak within a bin: the AUROC of that feature shows how much.
 """
 
 import re
@@ -51,11 +51,11 @@ class Matched:
 def edges_of(name: str, values: pl.Series) -> Sequence[float] | None:
     """Edges of the bins in which a feature is matched; None if its name is of no such kind.
 
-    Counts are not binned as frequencies are: all of them would stand in the last bin.
+    Counts are not binned like frequencies: all of them would fall into the last bin.
 
     Args:
         name: of the feature.
-        values: of it; what is called a frequency and is no share of 1 has no edges.
+        values: of it; a so-called frequency above 1 has no edges.
     """
     if name.lower().endswith("_distance"):
         return DISTANCE_EDGES

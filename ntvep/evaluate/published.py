@@ -1,4 +1,4 @@
-"""figures that others have published -> a table to print beside ours, of other data."""
+"""figures that others have published, on other data -> a table to print beside ours."""
 
 import polars as pl
 

@@ -139,8 +139,8 @@ def finemapped(
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Labels of fine-mapped variants: causal for a gene in some tissue, or in none that was tested.
 
-    A low PIP is no clean negative: of variants that stand together (LD), fine-mapping may give all
-    of them little. What is between the two limits has no label.
+    A low PIP is not a clean negative: fine-mapping may give little to each of several variants in
+    linkage disequilibrium. What is between the two limits has no label.
 
     Args:
         pairs: ``variant``, ``pip``, ``gene``: a row for each variant, gene, tissue and method;
@@ -231,7 +231,7 @@ def pairs(
 def _labels(
     variants: pl.DataFrame, source: str, features: Sequence[str]
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    """LABELS of one row a variant, which stands for so many ``pairs``."""
+    """LABELS with one row per variant, which represents that many ``pairs``."""
     named = variants.drop_nulls("variant")
     split = named.with_columns(allele=pl.col("variant").str.extract_groups(_VARIANT)).unnest(
         "allele"
@@ -246,7 +246,7 @@ def _labels(
     builds = split["build"].drop_nulls().unique().sort().to_list()
     if builds not in ([], ["38"]):
         raise InputError(
-            f"{source}: variants of build {' and '.join(builds)}; expected _b38 alone. GTEx v7 is "
+            f"{source}: variants of build {' and '.join(builds)}; expected only _b38. GTEx v7 is "
             "on build 37: take v8 or later"
         )
     table = split.select(

@@ -270,4 +270,4 @@ def test_another_assembly_is_said(tmp_path, caplog):
         moved = ALLELES.with_columns(pos=pl.col("pos") + 7)
         (found,) = other_scores(moved, parse([f"{path}:PHRED"]))
     assert found.values.null_count() == 7
-    assert "has no score of any allele; is it of another assembly" in caplog.text
+    assert "has no score of any allele; is it for another assembly" in caplog.text

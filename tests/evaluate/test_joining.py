@@ -144,7 +144,7 @@ def test_without_a_reference_only_trimming_is_done_and_said(caplog):
     )
     joined = join(scores, table)
     assert outcomes_of(joined) == {"matched": 1, "not_in_scores": 1}
-    assert "deletions in repeats may find no match; give --reference" in caplog.text
+    assert "deletions in repeats may not match; give --reference" in caplog.text
 
 
 def test_contig_aliases_are_one_contig():

@@ -95,7 +95,7 @@ def test_recorded_outputs_come_first_and_see_one_scaled_tensor(name, copied, mon
         model_check(str(folder))
     # Another commit may have other weights, and nothing is recorded of it.
     (folder / "ntvep.json").write_text('{"model_id": "some/model", "revision": "b"}')
-    assert "recorded for revision aaaaaaaa" in model_check(str(folder))
+    assert "recorded only for revision aaaaaaaa" in model_check(str(folder))
 
 
 @pytest.mark.parametrize("name", ALONE)
@@ -115,7 +115,7 @@ def test_one_scaled_tensor_of_a_fetched_model_is_seen_in_any_family(name, copied
     (folder / "ntvep.json").write_text(json.dumps(about | {"weights_sha256": digest}))
     assert model_check(str(folder))
     scale(folder, which=-1, factor=1.001)
-    with pytest.raises(ModelError, match=r"those that were fetched had .*; remove"):
+    with pytest.raises(ModelError, match=r"the fetched ones had .*; remove"):
         model_check(str(folder))
 
 
