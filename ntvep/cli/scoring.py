@@ -165,7 +165,7 @@ def score(
             print(text)
         return
     if output is None:
-        raise ConfigError(f"{source[0]}: where to? Add -o scored.vcf.gz, or -o - for stdout")
+        raise ConfigError(f"{source[0]}: no output given. Add -o scored.vcf.gz, or -o - for stdout")
     score_file(
         Path(source[0]),
         reference,
