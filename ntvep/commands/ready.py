@@ -163,7 +163,9 @@ def _window_bases(model: Description, options: Options) -> int:
     if options.window_tokens is None:
         return model.default_bases if options.window_bases is None else options.window_bases
     if options.window_bases is not None:
-        raise ConfigError("--window-bases and --window-tokens have the same meaning; give one of them")
+        raise ConfigError(
+            "--window-bases and --window-tokens have the same meaning; give one of them"
+        )
     if model.tokenizer.kind != "kmer":
         raise ConfigError("--window-tokens: this model has no k-mers; give --window-bases")
     longest = model.max_tokens - len(model.tokenizer.front)

@@ -63,8 +63,8 @@ def locate(model: str) -> Source:
     found = _fetched(model_id, revision or None) or _cached(model_id, revision or None)
     if found is None:
         raise ModelError(
-            f"{model}: no such folder, and no fetched model of that hub id; scoring never "
-            f"downloads. On a machine with a network type: ntvep model fetch {model_id}"
+            f"{model}: no such folder, and a model of that hub id is not on this machine; scoring "
+            f"never downloads. On a machine with a network type: ntvep model fetch {model_id}"
             + (f" --revision {revision}" if revision else "")
             + f" (it goes into {cache_dir()}; set NTVEP_HOME to a folder that all nodes see)"
         )

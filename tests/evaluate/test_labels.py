@@ -668,7 +668,7 @@ def test_a_vcf_with_a_value_for_each_alt(tmp_path):
         (TABLE.replace("benign", "maybe"), TableColumns(), "2 labels .* usual words, 'maybe'"),
         (TABLE, TableColumns(negative=["x"]), "--negative was given without --positive"),
         (TABLE.replace("\t6\t", "\tsix\t"), TableColumns(), "line 4: pos is 'six'"),
-        (TABLE, TableColumns(effect="gene"), "line 3: effect is 'X', and 3 values of it"),
+        (TABLE, TableColumns(effect="gene"), "line 3: effect is 'X', and 3 of its values"),
         ("", TableColumns(), "not a complete table"),
     ],
     ids=["alt", "label", "feature", "nothing", "word", "negative", "pos", "effect", "empty"],
