@@ -344,7 +344,7 @@ def test_a_page_for_each_sample(scored, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     refused = table(scored, "-o", tmp_path / "mine", "--force", status=1)
-    assert "exists and is no" in str(refused.exception)
+    assert "exists and is not a" in str(refused.exception)
 
 
 def test_what_is_refused(scored, tmp_path):
