@@ -46,10 +46,11 @@ html_copy_source = False
 # Pygments knows no language of that name; these are lines of a terminal.
 highlight_language = "text"
 
-# Pages in the order of the sidebar; pages of docs/ that are not named here follow by name.
+# Pages in the order of the sidebar; those that are not named here follow by name.
 USE = (
-    "docs/models", "docs/scores", "docs/api", "docs/labels", "docs/evaluation", "docs/hpc",
-    "config/README", "docs/site/commands", "docs/site/python",
+    "docs/models", "docs/scores", "docs/recipes", "docs/exports", "docs/api", "docs/labels",
+    "docs/evaluation", "docs/hpc", "config/README", "docs/site/commands",
+    "docs/site/python",
 )  # fmt: skip
 INSIDE = (
     "docs/architecture", "docs/reliability", "docs/dependencies", "benchmarks/README",
@@ -59,7 +60,6 @@ INSIDE = (
 _TREE = """
 ```{{toctree}}
 :hidden:
-:glob:
 :caption: {caption}
 
 {pages}
@@ -70,9 +70,13 @@ _TREE = """
 def _add_tree(app, docname, source) -> None:
     """The sidebar, which a repository's README does without."""
     if docname == root_doc:
-        others = sorted(set(app.env.found_docs) - {root_doc, *USE, *INSIDE})
-        for caption, pages in (("Use", (*USE, *others)), ("Inside", INSIDE)):
-            source[0] += _TREE.format(caption=caption, pages="\n".join(f"/{one}" for one in pages))
+        found = set(app.env.found_docs)
+        others = sorted(found - {root_doc, *USE, *INSIDE})
+        more = [name for name in others if name.startswith("docs/")]
+        rest = [name for name in others if not name.startswith("docs/")]
+        for caption, names in (("Use", [*USE, *more]), ("Inside", [*INSIDE, *rest])):
+            pages = "\n".join(f"/{name}" for name in names if name in found)
+            source[0] += _TREE.format(caption=caption, pages=pages)
 
 
 def _add_index(app, exception) -> None:
