@@ -401,14 +401,14 @@ def _holding(
 ) -> range:
     """The tokens that hold one side of a change.
 
-    An empty side is a junction between two bases: it takes the token of the base behind it, as the
+    An empty side is a junction between two bases: it takes the token of the base after it, as the
     forward strand reads; of a causal model, as this strand reads; of overlapping k-mers, the tokens
     that hold the bases on both sides of it.
     """
     bases = windows.changed_bases(offset, side, tokens.bases, reverse)
     if side or not (causal or tokenizer.coverage > 1):
         return tokens.places.holding(bases)
-    # The bases before and behind the junction, as this strand reads.
+    # The bases before and after the junction, as this strand reads.
     before = Span(bases.start, bases.stop) if reverse else Span(bases.start - 1, bases.start)
     behind = Span(before.stop, before.stop + 1)
     if behind.stop > tokens.bases:

@@ -58,7 +58,7 @@ def behind(use: Callable[[T], None]) -> Iterator[Callable[[T], None]]:
     """Use items while the next one is made; yields the function that takes an item.
 
     When the context ends, well or not, every item has been used. An exception in a use is raised at
-    the next item, or at the end; items behind it are dropped.
+    the next item, or at the end; items after it are dropped.
     """
     queue: Queue[tuple[T] | None] = Queue(_DEPTH)
     errors: list[BaseException] = []

@@ -105,7 +105,7 @@ class Tokenizer(Protocol):
 
     @property
     def back(self) -> tuple[int, ...]:
-        """Ids of the special tokens behind the bases."""
+        """Ids of the special tokens after the bases."""
         ...
 
     @property
@@ -183,7 +183,7 @@ class Tokenizer(Protocol):
 
 
 def differing(ref: Tokens, alt: Tokens, ref_bases: Span, alt_bases: Span) -> Changed:
-    """Which tokens differ where each allele's sequence is segmented anew (byte-pair encoding).
+    """Which tokens differ where each allele's sequence is re-segmented (byte-pair encoding).
 
     The longest common prefix of ids goes, then the longest common suffix of what is left. Common
     tokens go back to both sides until the changed bases are covered; if a side is empty then, the

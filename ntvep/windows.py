@@ -47,7 +47,7 @@ class Edit(NamedTuple):
 
     @property
     def stop(self) -> int:
-        """0-based place behind the last changed reference base."""
+        """0-based place after the last changed reference base."""
         return self.start + len(self.ref)
 
     @property
@@ -133,7 +133,7 @@ def left_align(edit: Edit, first: int, fetch: Callable[[int, int], Dna]) -> Edit
         begin = max(first, edit.start - reach)
         run = np.concatenate((fetch(begin, edit.start), moved))
         # One step to the left is possible where a base equals the one that stands a whole
-        # insertion or deletion behind it.
+        # insertion or deletion after it.
         differs = np.flatnonzero(run[:-length] != run[length:])
         if len(differs) or begin == first:
             break
@@ -263,7 +263,7 @@ def alt_window_to_left(
 ) -> tuple[Dna, int] | None:
     """The ALT sequence that ends where the window ends and has as many bases, read forward.
 
-    A causal model reads the reverse complement from this end: only what lies behind the change, as
+    A causal model reads the reverse complement from this end: only what lies after the change, as
     it reads, may differ. A deletion pulls in reference bases on the genome's left; where the contig
     has none, the sequence is shorter.
 
@@ -274,7 +274,7 @@ def alt_window_to_left(
         fetch: ``fetch(start, stop)`` gives the reference bases.
 
     Returns:
-        The sequence and where the change begins in it; None where the bases behind the change
+        The sequence and where the change begins in it; None where the bases after the change
         leave no room for it.
     """
     behind = window.stop - edit.stop

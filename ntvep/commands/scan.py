@@ -161,7 +161,7 @@ def _records(genome: Reference, chrom: str, place: Span, deletions: bool) -> Ite
         for p in range(part.start, part.stop):
             at = p - part.start
             before, base, behind = letters[at], letters[at + 1], letters[at + 2]
-            # VCF spells a deletion with the base before it, or behind it where there is none.
+            # VCF spells a deletion with the base before it, or after it where there is none.
             if deletions and "N" not in before + base:
                 yield p, before + base, (before,)
             elif deletions and "N" not in base + behind:

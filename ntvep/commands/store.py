@@ -208,7 +208,7 @@ def info(folder: Path) -> str:
     """What a store holds, in lines for people.
 
     Raises:
-        InputError: it is no store, or not whole.
+        InputError: it is not a store, or incomplete.
     """
     store = open_store(folder)
     about, contigs = store.about, store.contigs

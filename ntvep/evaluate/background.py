@@ -78,9 +78,9 @@ def draw(
 
     Args:
         reference: the genome.
-        regions: where; no two may overlap. Places beside an N, or at an end of a contig, have no
-            context and are not drawn.
-        per_context: SNVs of each context; fewer where the regions have not as many places.
+        regions: where; no two may overlap. Positions next to an N, or at an end of a contig, have
+            no context and are not drawn.
+        per_context: SNVs of each context; fewer where the regions lack that many places.
         seed: of the numbers.
 
     Returns:

@@ -125,7 +125,7 @@ def windows_around(
         values: where.
 
     Returns:
-        Places of the first score inside and of the first behind.
+        Places of the first score inside and of the first after.
     """
     n = len(scores)
     wanted = min(n, max(FEWEST_IN_WINDOW, round(SHARE_IN_WINDOW * n)))

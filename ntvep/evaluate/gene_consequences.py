@@ -184,7 +184,7 @@ def _places(genes: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
             "chrom", "start", "stop"
         ),
         "intron_variant": introns.select("chrom", "start", "stop"),
-        # Behind the first base and before the last: an insertion beside a transcript is outside.
+        # After the first base and before the last: an insertion beside a transcript is outside.
         "upstream_gene_variant": _beside(transcripts, _NEAR, 0),
         "downstream_gene_variant": _beside(transcripts, 0, _NEAR),
         "cds": coding.select("chrom", "start", "stop"),
@@ -218,7 +218,7 @@ def _splicing(introns: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 
 def _untranslated(exons: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """What exons have before and behind the coding sequence, as the strand reads."""
+    """What exons have before and after the coding sequence, as the strand reads."""
     left = exons.select("chrom", "strand", start="start", stop=pl.min_horizontal("stop", "first"))
     right = exons.select("chrom", "strand", start=pl.max_horizontal("start", "last"), stop="stop")
     is_forward = pl.col("strand") != "-"
@@ -231,7 +231,7 @@ def _untranslated(exons: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 
 def _beside(transcripts: pl.DataFrame, before: int, behind: int) -> pl.DataFrame:
-    """So many bases before or behind transcripts, as their strand reads."""
+    """So many bases before or after transcripts, as their strand reads."""
     is_forward = pl.col("strand") != "-"
     on_left = pl.when(is_forward).then(before).otherwise(behind)
     on_right = pl.when(is_forward).then(behind).otherwise(before)

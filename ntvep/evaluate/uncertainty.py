@@ -221,7 +221,7 @@ def _exactly_without(
     found = np.full((*batch, len(clusters)), np.nan)
     for number, cluster in enumerate(clusters):
         gone = np.cumsum((of_row == cluster) & ~label, axis=-1, dtype=np.int32)
-        # Behind the place before the first: what is gone at or above it.
+        # After the place before the first: what is gone at or above it.
         before = np.where(first > 0, np.take_along_axis(gone, np.maximum(first - 1, 0), -1), 0)
         left = negatives[..., -1:] - gone[..., -1:]
         above = _ratio(false - (gone[..., -1:] - before), left)
@@ -394,7 +394,7 @@ def _changes(values: Shaped[np.ndarray, "*batch variant"]) -> Bool[np.ndarray, "
 def _runs(
     changes: Bool[np.ndarray, "*batch variant"],
 ) -> tuple[Int[np.ndarray, "*batch variant"], Int[np.ndarray, "*batch variant"]]:
-    """Of each variant the first of its run, and the first behind it."""
+    """Of each variant the first of its run, and the first after it."""
     n = changes.shape[-1]
     place = np.broadcast_to(np.arange(n), changes.shape)
     begin = np.maximum.accumulate(np.where(changes, place, 0), axis=-1)

@@ -204,7 +204,7 @@ def _static_cell(name: str, row: Mapping[str, Any]) -> str:
 
 
 def number_text(value: float) -> str:
-    """A score with three digits behind the point, or three that count where it is small."""
+    """A score with three digits after the point, or three that count where it is small."""
     if value and abs(value) < 0.001:
         return f"{value:.2e}"
     return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")

@@ -38,7 +38,7 @@ class _Entry:
 
     @property
     def end(self) -> int:
-        """Place behind the last base."""
+        """Place after the last base."""
         lines, rest = divmod(self.length - 1, self.line_bases)
         return self.offset + lines * self.line_bytes + rest + 1
 
@@ -79,7 +79,7 @@ def check_index(path: Path, fai: Path, gzi: Path | None) -> None:
 
 
 def _next_record(path: Path, read: _Read, place: int) -> tuple[bytes, int] | None:
-    """Name and first base's place of the record behind ``place``; None at the end of the text.
+    """Name and first base's place of the record after ``place``; None at the end of the text.
 
     Records without bases are passed over. Bases before the next ``>`` are a record without a name.
     """

@@ -114,7 +114,7 @@ def _refuse_other_forms(start: bytes, name: str) -> None:
                 f"{name}: is {form}; expected a VCF (plain, gzip, bgzip) or BCF. Type: {command}"
             )
     if start.startswith(b"BCF") and not start.startswith(_BCF[: len(start)]):
-        # In version 1 the byte behind the letters is a 4, and no minor version follows.
+        # In version 1 the byte after the letters is a 4, and no minor version follows.
         is_second = start[3:4] == b"\x02" and start[4:]
         found = f"2.{start[4]}" if is_second else "1"
         command = (

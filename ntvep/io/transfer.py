@@ -142,7 +142,7 @@ def _attempt(url: str, partial: Path, checksum: Checksum | None, quiet: bool) ->
     asked = {"Range": f"bytes={have}-"} | ({"If-Range": validator} if validator else {})
     with _asked(url, asked if have else {}) as response:
         if response.status == 416:
-            # Nothing is behind the last byte: all is here already, or the file is another by now.
+            # Nothing is after the last byte: all is here already, or the file is another by now.
             if response.headers.get("Content-Range") == f"bytes */{have}":
                 return _stated(response.headers)
             mark.unlink()
@@ -167,7 +167,7 @@ def _attempt(url: str, partial: Path, checksum: Checksum | None, quiet: bool) ->
 
 @contextmanager
 def _asked(url: str, headers: dict[str, str]) -> Iterator[Any]:
-    """The response to a request; of refusals only 416 (nothing behind what is here) is one."""
+    """The response to a request; of refusals only 416 (nothing after what is here) is one."""
     # The bytes as they are stored: a checksum is of these.
     own = {"User-Agent": f"ntvep/{version('ntvep')}", "Accept-Encoding": "identity"}
     try:

@@ -105,7 +105,7 @@ class _Entry:
         return unquote(self.parts[place]).strip() if 0 <= place < len(self.parts) else ""
 
     def of_transcript(self) -> tuple[str | int | None, ...]:
-        # bcftools csq: "*" behind a stop; "@123": told at that record, for the two act together.
+        # bcftools csq: "*" after a stop; "@123": told at that record, for the two act together.
         consequence = self.get("consequence").lstrip("*")
         if consequence.startswith("@"):
             consequence = f"see {consequence[1:]}"

@@ -144,7 +144,7 @@ def read_records(
     """Each line's number, its text, and its fields; or what is wrong with it; None if it is blank.
 
     Args:
-        lines: those behind the header.
+        lines: those after the header.
         header: see :func:`read_header`.
     """
     tabs, spare = header.tabs, header.spare_tabs

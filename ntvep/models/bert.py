@@ -1,7 +1,7 @@
 """tokens -> hidden states -> logits: BERT's encoder, as DNABERT, GENA-LM and MutBERT use it.
 
 Devlin et al., arXiv:1810.04805. What the three differ in is a field of :class:`Design`: whether a
-layer is normed behind its sums (post-LN: DNABERT, MutBERT) or before its products (pre-LN: GENA-LM,
+layer is normed after its sums (post-LN: DNABERT, MutBERT) or before its products (pre-LN: GENA-LM,
 after Xiong et al., arXiv:2002.04745), whether a norm follows the last layer, and whether positions
 are learned or rotary (Su et al., arXiv:2104.09864).
 
@@ -95,7 +95,7 @@ def attend(
 
 
 class Block(nn.Module):
-    """One layer: attention over ``qkv``, with what comes before and behind it left to the kinds.
+    """One layer: attention over ``qkv``, with what comes before and after it left to the kinds.
 
     Hidden states keep their own precision, whatever that of the products.
     """
@@ -309,7 +309,7 @@ class Design:
 
 
 class BertBlock(Block):
-    """A layer of BERT: x + attention, then x + feed_forward, each normed before or behind."""
+    """A layer of BERT: x + attention, then x + feed_forward, each normed before or after."""
 
     def __init__(self, design: Design) -> None:
         super().__init__()

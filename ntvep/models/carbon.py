@@ -1,9 +1,9 @@
-"""config.json -> Carbon: 6-mers behind ``<dna>`` in a vocabulary of words, through Llama.
+"""config.json -> Carbon: 6-mers after ``<dna>`` in a vocabulary of words, through Llama.
 
 The first ids are those of a tokenizer of text (Qwen's), which ntvep does not need and the authors'
 code would fetch; then come ``<dna>``, ``</dna>``, ``<oov>`` and the 6-mers in the order of A, T, C,
 G. The same strings are words of the text's tokenizer too, so ids are computed, never looked up; the
-files of the folder that name special tokens have to agree. As GENERator's, tokens never start anew.
+files of the folder that name special tokens have to agree. As GENERator's, tokens never restart.
 """
 
 import hashlib

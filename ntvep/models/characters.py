@@ -23,7 +23,7 @@ def character_tokenizer(folder: Path, vocab_size: int, *, masks: bool) -> Base:
 
     Args:
         folder: of the checkpoint.
-        vocab_size: rows of the embedding; those behind the twelve letters are padding.
+        vocab_size: rows of the embedding; those after the twelve letters are padding.
         masks: whether the model has learned a mask.
 
     Raises:

@@ -228,7 +228,7 @@ class Evo2(nn.Module):
         return (last if layer in (None, self.layers) else chosen), last
 
     def logits(self, rows: Float[Tensor, "row dim"]) -> Float32[Tensor, "row vocab"]:
-        """Logits of the byte behind each row; the output matrix is that of the embeddings."""
+        """Logits of the byte after each row; the output matrix is that of the embeddings."""
         return (rows @ self.words.weight.T).float()
 
     def in_precision(self, dtype: torch.dtype) -> "Evo2":

@@ -93,7 +93,7 @@ class GoesOn(Protocol):
     def prefix(
         self, ids: Int[Tensor, "pass token"], layer: int | None = None
     ) -> tuple[Float[Tensor, "pass token dim"], Float[Tensor, "pass token dim"], Any]:
-        """What ``hidden`` returns, and the states behind every token."""
+        """What ``hidden`` returns, and the states after every token."""
         ...
 
     def go_on(
@@ -104,7 +104,7 @@ class GoesOn(Protocol):
         ids: Int[Tensor, "go rest"],
         layer: int | None = None,
     ) -> tuple[Float[Tensor, "go rest dim"], Float[Tensor, "go rest dim"]]:
-        """What ``hidden`` returns for the tokens behind the first ``shared`` ones.
+        """What ``hidden`` returns for the tokens after the first ``shared`` ones.
 
         Args:
             state: of :meth:`prefix`.

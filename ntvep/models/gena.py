@@ -1,6 +1,6 @@
 """config.json and tokenizer.json -> GENA-LM: a BERT that norms first, over byte-pair tokens.
 
-Fishman et al., Nucleic Acids Research 53:gkae1310 (2025). Some checkpoints have a norm behind the
+Fishman et al., Nucleic Acids Research 53:gkae1310 (2025). Some checkpoints have a norm after the
 last layer (large-t2t, lastln-t2t), others have none: ``last_layer_norm`` of config.json says which,
 and its absence means that there is one. The published class is remote code under the name BERT.
 """

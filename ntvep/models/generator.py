@@ -1,6 +1,6 @@
-"""config.json -> GENERator: 6-mers behind ``<s>``, through transformers' Llama.
+"""config.json -> GENERator: 6-mers after ``<s>``, through transformers' Llama.
 
-Its tokenizer cuts 6-mers from the left and never starts anew: a 6-mer with a letter other than A,
+Its tokenizer cuts 6-mers from the left and never restarts: a 6-mer with a letter other than A,
 C, G, T is one ``<oov>``, and so is a rest of fewer than six bases (GenerTeam/GENERator,
 tokenizer.py).
 """

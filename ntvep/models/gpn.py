@@ -5,9 +5,9 @@ of songlab, MIT). Each layer adds dilated convolutions to the sum that it is giv
 
 - ``ConvNet`` (gpn-brassicales), x = one-hot(ids):
   ``x += norm(gelu(conv(x)))``, then ``x += norm(gelu(mix(x)))``. The norm is the last step of the
-  branch, and there is none behind the last layer.
+  branch, and there is none after the last layer.
 - ``ByteNet``, slim (gpn-animal-promoter), x = embedding(ids), inner width dim / 2:
-  ``x += out(gelu(norm(conv(gelu(norm(in(gelu(norm(x)))))))))``, and a norm behind the last layer.
+  ``x += out(gelu(norm(conv(gelu(norm(in(gelu(norm(x)))))))))``, and a norm after the last layer.
 
 gelu is the exact one (erf). Convolutions are padded with zeros to the length of the input, and
 these zeros reach far: outputs depend on the length of the window, which is 512 as in training.
@@ -182,7 +182,7 @@ class ByteNet(_Gpn):
         return x
 
     def last_norm(self, x: Hidden) -> Hidden:
-        """The norm behind the last layer."""
+        """The norm after the last layer."""
         out: Tensor = self.final_norm(x)
         return out
 

@@ -120,7 +120,7 @@ class HyenaDNA(nn.Module):
         return (last if layer in (None, self.layers) else chosen), last
 
     def logits(self, rows: Float[Tensor, "row dim"]) -> Float32[Tensor, "row vocab"]:
-        """Logits of the token behind each row."""
+        """Logits of the token after each row."""
         logits: Tensor = self.head(rows)
         return logits.float()
 
@@ -234,7 +234,7 @@ def _tensors(config: Config, shapes: Shapes) -> TensorMap:
         prefix = f"{_PREFIX}layers.{block}."
         if part in _BLOCK_KEYS:
             return (prefix + _BLOCK_KEYS[part],)
-        # The network of the filter: linear layers at even places, a sine behind each but the last.
+        # The network of the filter: linear layers at even places, a sine after each but the last.
         number, kind = re.fullmatch(r"filter\.(?:inner\.(\d+)|out)\.(\w+)", part).groups()  # type: ignore[union-attr]
         place = 2 * (layers if number is None else int(number))
         return (f"{prefix}mixer.filter_fn.implicit_filter.{place}.{kind}",)
@@ -263,7 +263,7 @@ HYENADNA = Family(
     licence="BSD-3-Clause (code: Apache-2.0)",
     authors=(
         "none: the authors publish no score of variants. TraitGym sums log p over the window and "
-        "a [SEP] behind it, ALT - REF, mean of both strands, in bfloat16: llr, but for the [SEP]"
+        "a [SEP] after it, ALT - REF, mean of both strands, in bfloat16: llr, but for the [SEP]"
     ),
     recognises=lambda config: config.get("model_type") == "hyenadna",
     describe=_describe,

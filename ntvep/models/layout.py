@@ -56,7 +56,7 @@ def wanted_files(names: Iterable[str]) -> list[str]:
 
     Raises:
         ValueError: no config.json, no weights, a shard or part is missing, or it is not said
-            which of several weights are meant. The message goes on behind the repository's name.
+            which of several weights are meant. The message goes on after the repository's name.
     """
     there = set(names)
     lacking = [] if "config.json" in there else ["config.json"]

@@ -1,4 +1,4 @@
-"""config.json -> MarinDNA (bolinas-dna): single bases behind a BOS, through transformers' Qwen3."""
+"""config.json -> MarinDNA (bolinas-dna): single bases after a BOS, through transformers' Qwen3."""
 
 from pathlib import Path
 

@@ -178,7 +178,7 @@ def most_tokens(config: Config) -> int | None:
     most = getattr(native_config(config), "max_position_embeddings", None)
     if most is None:
         return None
-    # RoBERTa's positions begin behind the padding index.
+    # RoBERTa's positions begin after the padding index.
     return int(most) - (
         config.get("pad_token_id", 1) + 1 if config["model_type"] == "roberta" else 0
     )
@@ -191,7 +191,7 @@ class Native(nn.Module):
     ``go_on``, see :class:`ntvep.models.family.GoesOn`.
 
     Attributes:
-        pads: whether tokens behind the end of an input change nothing before it.
+        pads: whether tokens after the end of an input change nothing before it.
         not_shared: why there is no ``prefix``; None where there is one.
     """
 
@@ -346,7 +346,7 @@ class Native(nn.Module):
 
     @contextmanager
     def _noting(self, layer: int | None) -> Iterator[list[Tensor]]:
-        """Keep the hidden states of one layer: the input of the block behind it."""
+        """Keep the hidden states of one layer: the input of the block after it."""
         noted: list[Tensor] = []
         if layer in (None, self.layers):
             yield noted

@@ -126,7 +126,7 @@ class Architecture:
             ffn_dim=config["intermediate_size"],
             heads=config["num_attention_heads"],
             vocab_size=config["vocab_size"],
-            # Learned positions begin behind the padding index; v2 keeps the same convention.
+            # Learned positions begin after the padding index; v2 keeps the same convention.
             max_tokens=config["max_position_embeddings"] - config["pad_token_id"] - 1,
             learned_positions=positions == "absolute",
             token_dropout=config["token_dropout"],
@@ -405,7 +405,7 @@ def architecture(config: Config, shapes: Shapes, path: Path = Path("config.json"
             config, gated=ffn_in[:1] == (2 * config["intermediate_size"],)
         )
         if arch.max_tokens < 2:
-            raise ValueError("max_position_embeddings leaves no place behind pad_token_id")
+            raise ValueError("max_position_embeddings leaves no place after pad_token_id")
         if not arch.learned_positions and arch.dim // arch.heads % 2:
             raise ValueError("rotary positions need an even hidden_size / num_attention_heads")
     except (KeyError, ValueError, TypeError) as error:
@@ -429,7 +429,7 @@ def _describe(folder: Path, config: Config) -> Description:
             f"{folder / 'vocab.txt'}: {len(tokens)} tokens, but the model has "
             f"{arch.vocab_size}; the folder mixes two checkpoints"
         )
-    # Ids behind the model's rows (v1's <eos>, <bos>) cannot be given to it.
+    # Ids after the model's rows (v1's <eos>, <bos>) cannot be given to it.
     known = tokens[: arch.vocab_size]
     tokenizer = _tokenizer(folder, known, arch)
     bases = tokenizer.k * (arch.max_tokens - 1)

@@ -5,7 +5,7 @@ molecular evolution from one sequence: ``y[alt] - y[ref]`` is the score of an SN
 answers for every base of its input that has its full context on both sides.
 
 ``x += conv3(gelu(norm(conv2(gelu(norm(conv1(gelu(norm(x)))))))))`` in each block; conv2 is dilated
-and not padded, so that a block shortens its input, and the sum takes the middle of x. Behind the
+and not padded, so that a block shortens its input, and the sum takes the middle of x. After the
 last block: norm (the embedding), gelu, a product with four columns.
 
 Weights are symmetrised when they are loaded, as they are in the authors' class whenever they are

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _TOKENS = 64
 # Where an input is cut, for the probe of prefixes: it takes several tokens up again each time.
 _CUTS = (1, 40, 57)
-# A longer input would take longer than what is scored behind it.
+# A longer input would take longer than what is scored after it.
 _LONGEST = 1_024
 # Of the largest logit. What the probes are for differs by more than a tenth; rounding of float32 by
 # 1e-6 of it, of products in fewer bits by up to a hundredth.
@@ -32,7 +32,7 @@ class Found:
     """What probes have shown.
 
     Attributes:
-        pads: whether tokens behind the end of an input change nothing before it.
+        pads: whether tokens after the end of an input change nothing before it.
         not_shared: why the states of a prefix cannot be reused; None if they can.
     """
 
@@ -92,14 +92,14 @@ def _not_shared(
     logits: Float[Tensor, "token vocab"],
     near: float,
 ) -> str | None:
-    """Why tokens cannot go on behind the kept states of others; None if they can."""
+    """Why tokens cannot go on after the kept states of others; None if they can."""
     try:
         _, _, state = native.run_prefix(torch.cat((ids.flip(1), ids)))
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
         return f"it keeps no keys and values ({str(error).splitlines()[0]:.80})"
     whole = (2, ids.shape[1])
     for kept in state.layers:
-        # State-space models keep the state behind the last token alone.
+        # State-space models keep the state after the last token alone.
         if any(part.ndim != 4 or (part.shape[0], part.shape[2]) != whole for part in kept):
             return "its states cannot be cut back to an earlier token"
     if len(state.layers) != native.layers:

@@ -32,7 +32,7 @@ class Recorded:
         bases: the sequence.
         masked: the base that is masked, counted from 0; None where none is.
         first: first base whose outputs are recorded.
-        logits: of A, C, G, T at this base and those behind it.
+        logits: of A, C, G, T at this base and those after it.
     """
 
     model: str

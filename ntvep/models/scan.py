@@ -106,7 +106,7 @@ def _compose(decay: Tensor, given: Tensor, axes: int) -> None:
     if axes == 1:
         return
     _compose(decay[-1], given[-1], axes - 1)
-    # The run before this one has the next digit less one, or, at a zero, the digit behind that.
+    # The run before this one has the next digit less one, or, at a zero, the digit after that.
     for zeros in range(axes - 1):
         here: tuple[slice | int, ...] = (slice(None, -1), *(0,) * zeros, slice(1, None))
         before: tuple[slice | int, ...] = (slice(-1, None), *(-1,) * zeros, slice(None, -1))

@@ -52,7 +52,7 @@ class TokenizerFile:
 
 
 class _Around(NamedTuple):
-    """Special tokens: the mask, and those before and behind every sequence."""
+    """Special tokens: the mask, and those before and after every sequence."""
 
     mask: int | None
     front: tuple[int, ...]
@@ -196,7 +196,7 @@ def _from_list(path: Path, settings: Mapping[str, Any], width: int, masked: bool
 def _around(
     settings: Mapping[str, Any], ids: Mapping[str, int], masked: bool
 ) -> tuple[list[int], list[int]]:
-    """Special tokens before and behind: BERT's of a masked model; a BOS where it is asked for."""
+    """Special tokens before and after: BERT's of a masked model; a BOS where it is asked for."""
     if masked:
         front = (_named(settings, "cls_token") or "[CLS]",)
         back = (_named(settings, "sep_token") or "[SEP]",)

@@ -99,7 +99,7 @@ def base_tokenizer(
         vocab_size: number of ids.
         mask: id of the mask; None if the model has none.
         front: ids of special tokens before the bases.
-        back: those behind them.
+        back: those after them.
 
     Raises:
         ValueError: two nucleotides share an id, or one is none of the vocabulary.

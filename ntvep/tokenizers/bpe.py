@@ -108,7 +108,7 @@ def bpe_tokenizer(
         vocab_size: number of logits, which may be larger.
         mask: id of the mask; None if the model has none.
         front: ids of special tokens before the bases.
-        back: behind them.
+        back: after them.
     """
     terms = np.zeros(vocab_size, bool)
     terms[: len(tokens)] = [bool(token) and not token.strip("ACGT") for token in tokens]

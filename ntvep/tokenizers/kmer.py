@@ -252,7 +252,7 @@ def kmer_tokenizer(
 class WholeKmers(Kmers):
     """Ids of k-mers; one with an N is one unknown token, and so is a rest of fewer than k bases.
 
-    An N does not move the tokens behind it. Only k-mers of A, C, G, T are scored.
+    An N does not move the tokens after it. Only k-mers of A, C, G, T are scored.
 
     Attributes:
         unknown: id of that token.
