@@ -21,9 +21,11 @@ from ntvep.schema import (
     FRAMESHIFTED,
     KNOWN_KEY,
     LENGTH_CHANGE,
+    SOURCE,
     STATUS_DTYPE,
     TOKENS,
     Column,
+    Source,
     Status,
     check,
     score_schema,
@@ -58,6 +60,23 @@ class KnownScores(Protocol):
         ...
 
 
+@runtime_checkable
+class Prescored(Protocol):
+    """Scores of places, whose statuses are known with them, as the pipeline sees them."""
+
+    def find(self, alleles: pl.DataFrame) -> pl.DataFrame:
+        """What is known of alleles.
+
+        Args:
+            alleles: ALLELES with a row number ``row``, all of them ``ok`` so far.
+
+        Returns:
+            ``row``, ``status``, the score columns of the settings and those that stand beside
+            them, a line for each allele whose place has been scored.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Scored:
     """SCORES of a chunk of alleles, and what they took.
@@ -83,6 +102,7 @@ class ScoringContext:
         description: of the model.
         settings: what to score, and how.
         known: scores that need not be computed again.
+        prescored: scores of whole stretches of the genome, which are looked up first.
     """
 
     reference: Reference
@@ -90,6 +110,7 @@ class ScoringContext:
     description: Description
     settings: Settings
     known: KnownScores | None = None
+    prescored: Prescored | None = None
 
     @property
     def asking(self) -> Asking:
@@ -107,13 +128,14 @@ class ScoringContext:
         """The columns of SCORES."""
         model = self.description
         with_length = model.family != "nt"
-        return score_schema(
+        scores = score_schema(
             self.settings.scores,
             self.settings.with_sd,
             model.objective,
             model.tokenizer.kind,
             with_length,
         )
+        return (*scores, *((SOURCE,) if self.prescored else ()))
 
 
 @dataclass(frozen=True)
@@ -123,6 +145,7 @@ class PreparedChunk:
     Attributes:
         alleles: ALLELES.
         statuses: of each allele.
+        stored: what was looked up of them, by ``row``: all of their columns.
         prepared: by row, the alleles that can be scored.
         keys: KNOWN_KEY of these, by ``row``; empty where no scores are kept.
         found: scores of these that are known, by ``row``.
@@ -133,6 +156,7 @@ class PreparedChunk:
 
     alleles: pl.DataFrame
     statuses: Sequence[Status]
+    stored: pl.DataFrame
     prepared: Mapping[int, Prepared]
     keys: pl.DataFrame
     found: pl.DataFrame
@@ -269,8 +293,13 @@ def _with_statuses(alleles: pl.DataFrame, statuses: Sequence[Status]) -> pl.Data
 
 def _work(alleles: pl.DataFrame, prepare: PrepareMany, context: ScoringContext) -> PreparedChunk:
     """All of a chunk that needs no model: statuses, known scores, tokens and the plan of passes."""
-    statuses, prepared = _resolved(alleles, prepare)
-    keys = found = pl.DataFrame(schema={"row": pl.UInt32()})
+    keys = found = stored = pl.DataFrame(schema={"row": pl.UInt32()})
+    left = alleles
+    if context.prescored:
+        asked = alleles.with_row_index("row").filter(pl.col("status") == Status.OK)
+        stored = context.prescored.find(asked)
+        left = _taken(alleles, stored)
+    statuses, prepared = _resolved(left, prepare)
     if context.known:
         keys = _keys(alleles["chrom"], prepared)
         found = context.known.find(keys)
@@ -282,7 +311,24 @@ def _work(alleles: pl.DataFrame, prepare: PrepareMany, context: ScoringContext) 
         novel = []
     pairs = [pair for row in novel for pair in prepared[row].pairs if pair is not None]
     planned = plan(pairs, context.asking) if pairs else None
-    return PreparedChunk(alleles, statuses, prepared, keys, found, novel, pairs, planned)
+    statuses = _looked_up(statuses, stored)
+    return PreparedChunk(alleles, statuses, stored, prepared, keys, found, novel, pairs, planned)
+
+
+def _taken(alleles: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+    """ALLELES of which those that were looked up are not to be prepared: a status says so."""
+    rows = np.zeros(alleles.height, bool)
+    rows[stored["row"].to_numpy()] = True
+    not_asked = pl.lit(Status.NOT_SELECTED, STATUS_DTYPE)
+    status = pl.when(pl.Series(rows)).then(not_asked).otherwise("status")
+    return alleles.with_columns(status.alias("status"))
+
+
+def _looked_up(statuses: list[Status], stored: pl.DataFrame) -> list[Status]:
+    """Statuses, those that were looked up in their places."""
+    for row, status in stored.select("row", "status").iter_rows() if stored.width > 1 else ():
+        statuses[row] = Status(status)
+    return statuses
 
 
 def _keys(chrom: pl.Series, prepared: Mapping[int, Prepared]) -> pl.DataFrame:
@@ -303,7 +349,7 @@ def _keys(chrom: pl.Series, prepared: Mapping[int, Prepared]) -> pl.DataFrame:
 def _finished(work: PreparedChunk, answers: Answers | None, context: ScoringContext) -> Scored:
     """SCORES of a chunk, once the model has answered."""
     settings, statuses, passes = context.settings, list(work.statuses), 0
-    parts = [_no_scores(settings), work.found]
+    parts = [(_no_scores(settings), Source.CACHE), (work.found, Source.CACHE)]
     if work.planned and answers:
         passes = len(work.planned.questions.inputs)
         values = scoring.score(work.pairs, context.asking, work.planned, answers)
@@ -314,20 +360,27 @@ def _finished(work: PreparedChunk, answers: Answers | None, context: ScoringCont
             context.known.keep(
                 computed.join(work.keys, on="row", maintain_order="left").drop("row")
             )
-        parts.append(computed)
-    scores = pl.concat([part for part in parts if part.width > 1])
+        parts.append((computed, Source.MODEL))
+    scores = pl.concat([_from(part, why, context) for part, why in parts if part.width > 1])
+    scores = scores.with_columns(_beside(work, scores["row"], context))
+    if work.stored.height:
+        stored = work.stored.filter(pl.col("status") == Status.OK)
+        scores = pl.concat([scores, _from(stored, Source.STORE, context).select(scores.columns)])
     table = (
         _with_statuses(work.alleles, statuses)
         .with_row_index("row")
-        .join(
-            scores.with_columns(_beside(work, scores["row"], context)),
-            on="row",
-            how="left",
-            maintain_order="left",
-        )
-        .drop("row")
+        .join(scores, on="row", how="left", maintain_order="left")
+        .select([column.name for column in context.columns])
     )
-    return Scored(check(table, context.columns), passes, work.found.height)
+    known = work.found.height + work.stored.height
+    return Scored(check(table, context.columns), passes, known)
+
+
+def _from(scores: pl.DataFrame, source: Source, context: ScoringContext) -> pl.DataFrame:
+    """Scores, and where they come from if that is told."""
+    if not context.prescored:
+        return scores
+    return scores.with_columns(pl.lit(source, SOURCE.dtype).alias(SOURCE.name))
 
 
 def _beside(work: PreparedChunk, rows: pl.Series, context: ScoringContext) -> list[pl.Series]:

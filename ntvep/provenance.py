@@ -10,7 +10,7 @@ from typing import Any, Self, get_args
 from ntvep.description import Description
 from ntvep.errors import InputError
 from ntvep.objectives import Objective
-from ntvep.schema import COMPARED, SCORE_COLUMNS, Column, score_schema, tagged_key
+from ntvep.schema import COMPARED, SCORE_COLUMNS, SOURCE, Column, score_schema, tagged_key
 from ntvep.settings import Settings
 from ntvep.tokenizers.blank import blank
 
@@ -140,6 +140,40 @@ def fingerprint(model: ModelIdentity, settings: Settings) -> str:
 
 
 @dataclass(frozen=True)
+class StoreUsed:
+    """A store that scores were taken from.
+
+    Attributes:
+        name: of its folder.
+        sha256: of its description.
+        errors: by score, how far a value may lie from what the model says.
+    """
+
+    name: str
+    sha256: str
+    errors: Mapping[str, float]
+
+    def vcf_line(self, word: str) -> str:
+        """A header line of an annotated VCF; ``word`` is as in :meth:`Provenance.vcf_lines`."""
+        errors = ",".join(f"{name}:{error:g}" for name, error in sorted(self.errors.items()))
+        return (
+            f"##ntvep_{word}store=<Name={_quoted(self.name)},SHA256={self.sha256},"
+            f"Errors={_quoted(errors)}>"
+        )
+
+    @classmethod
+    def from_vcf_line(cls, line: str) -> "StoreUsed":
+        """Read what :meth:`vcf_line` wrote.
+
+        Raises:
+            KeyError, ValueError: it is something else.
+        """
+        given = _fields(line)
+        errors = (entry.rpartition(":") for entry in given["Errors"].split(","))
+        return cls(given["Name"], given["SHA256"], {name: float(e) for name, _, e in errors})
+
+
+@dataclass(frozen=True)
 class Provenance:
     """What made an output: enough to make it again.
 
@@ -151,6 +185,7 @@ class Provenance:
         contigs: md5 of the upper-case sequence of each contig used, as in a SAM header's M5.
         fingerprint: see :func:`fingerprint`.
         background: sha256 of the table that ``llr`` was compared with; None for none.
+        stores: that scores were looked up in, if any.
     """
 
     version: str
@@ -161,18 +196,28 @@ class Provenance:
     contigs: Mapping[str, str]
     fingerprint: str
     background: str | None = None
+    stores: tuple[StoreUsed, ...] = ()
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of a SCORES table made so."""
         compared = () if self.background is None else COMPARED
-        return (*scored_columns(self.model, self.settings), *compared)
+        source = (SOURCE,) if self.stores else ()
+        return (*scored_columns(self.model, self.settings), *source, *compared)
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """By score, how far one from a store may lie from what the model says."""
+        names = {name for store in self.stores for name in store.errors}
+        return {name: max(s.errors.get(name, 0.0) for s in self.stores) for name in names}
 
     def to_json(self) -> str:
         """For a Parquet file's metadata and the summary."""
         content = asdict(self) | {"settings": self.settings.to_dict()}
         if self.background is None:
             del content["background"]
+        if not self.stores:
+            del content["stores"]
         return json.dumps(content, sort_keys=True)
 
     @classmethod
@@ -187,7 +232,8 @@ class Provenance:
             settings = content["settings"]
             content["model"] = ModelIdentity.from_dict(content["model"], settings.get("max_tokens"))
             content["settings"] = Settings.from_dict(settings)
-            return cls(**content)
+            stores = tuple(StoreUsed(**store) for store in content.pop("stores", ()))
+            return cls(**content, stores=stores)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{name}: does not say how it was scored ({type(error).__name__}: {error}); "
@@ -211,11 +257,7 @@ class Provenance:
             kind: next((line for line in header if line.startswith(f"##ntvep_{word}{kind}=<")), "")
             for kind in ("command", "scores")
         }
-        given = {
-            key: _unquoted(value) if value[:1] == '"' else value
-            for line in lines.values()
-            for key, value in _FIELD.findall(line)
-        }
+        given = _fields("".join(lines.values()))
         declared = {match[1] for line in header if (match := _INFO_ID.match(line))}
         try:
             return cls(
@@ -243,6 +285,11 @@ class Provenance:
                 ),
                 fingerprint=given["Fingerprint"],
                 background=given.get("BackgroundSHA256"),
+                stores=tuple(
+                    StoreUsed.from_vcf_line(line)
+                    for line in header
+                    if line.startswith(f"##ntvep_{word}store=<")
+                ),
             )
         except (KeyError, ValueError) as error:
             raise InputError(
@@ -284,7 +331,15 @@ class Provenance:
             f"MaxNFraction={settings.max_n_fraction:g},"
             f"Reference={_quoted(self.reference)},ContigMD5={_quoted(used)},"
             f"Fingerprint={self.fingerprint}>",
+            *(store.vcf_line(word) for store in self.stores),
         ]
+
+
+def _fields(line: str) -> dict[str, str]:
+    """Keys and values of a header line."""
+    return {
+        key: _unquoted(value) if value[:1] == '"' else value for key, value in _FIELD.findall(line)
+    }
 
 
 def scored_columns(model: ModelIdentity, settings: Settings) -> tuple[Column, ...]:

@@ -49,7 +49,7 @@ STATUS_MEANING: Mapping[Status, str] = {
     Status.ALLELE_TOO_LONG: "more bases change than --max-allele-bases allows",
     Status.SAME_AS_REF: "ALT equals REF",
     Status.NUMERICAL_FAILURE: "the model gave NaN or infinity",
-    Status.NOT_IN_CACHE: "--model none was asked for, and the cache has no score of this allele",
+    Status.NOT_IN_CACHE: "with --model none, and neither a store nor the cache has this allele",
     Status.NOT_SELECTED: "outside --regions, or FILTER is not PASS with --pass-only",
 }
 

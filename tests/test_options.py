@@ -62,6 +62,7 @@ COMMANDS = {
         | {
             "--refuse-annotated": ((), {"refuse_annotated": True}),
             "--strict": ((), {"strict": True}),
+            "--known": (("a.store,b.store",), {"known": (Path("a.store"), Path("b.store"))}),
             "--regions": (("c:1-9",), {"regions": ["c:1-9"]}),
             "--pass-only": ((), {"pass_only": True}),
             "--tag": (("A",), {"tag": "A"}),

@@ -31,7 +31,7 @@ from ntvep.cli.options import (
     command_line,
     set_up_log,
 )
-from ntvep.defaults import DEFAULT_MAX_N_FRACTION, DEFAULT_VIEWS
+from ntvep.defaults import DEFAULT_MAX_N_FRACTION
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,7 +63,7 @@ def draw(
     window_bases: WindowBases = None,
     window_tokens: WindowTokens = None,
     beyond_training: BeyondTraining = False,
-    views: Views = DEFAULT_VIEWS,
+    views: Views = None,
     anchor: Anchor = None,
     softmax: SoftmaxOver = "all",
     layer: Layer = "last",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ntvep.defaults import DEFAULT_VIEWS
 from ntvep.errors import ConfigError
 
 Regions = Annotated[
@@ -55,8 +56,11 @@ BeyondTraining = Annotated[
     ),
 ]
 Views = Annotated[
-    str,
-    typer.Option(help="1: forward; 2: both strands; all: every phase of k-mers on both strands."),
+    str | None,
+    typer.Option(
+        help="1: forward; 2: both strands; all: every phase of k-mers on both strands.",
+        show_default=DEFAULT_VIEWS,
+    ),
 ]
 Anchor = Annotated[
     int | None,
@@ -116,6 +120,13 @@ Threads = Annotated[
 Cache = Annotated[
     Path | None, typer.Option(help="Folder of known scores: read, and given the new ones.")
 ]
+Known = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="STORE[,STORE]",
+        help="Stores (ntvep store): their scores first, then the cache, then the model.",
+    ),
+]
 Fingerprint = Annotated[
     str | None, typer.Option(help="Which scores of the cache to read with --model none.")
 ]
@@ -130,6 +141,11 @@ Background = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+
+
+def stores_of(texts: list[str] | None) -> tuple[Path, ...]:
+    """Stores of ``--known``, which may be given several times."""
+    return tuple(Path(name) for text in texts or () for name in text.split(",") if name)
 
 
 def batch_size_of(text: str) -> int | None:

@@ -128,6 +128,11 @@ def _joined(scored: Sequence[Path], command: str) -> tuple[Provenance, Summary]:
                 f"{other}: compared with another background than {path}, or with none; score all "
                 "chunks with the same --background"
             )
+        if first.stores != second.stores:
+            raise InputError(
+                f"{other}: scored with other stores than {path}, or with none; score all chunks "
+                "with the same --known"
+            )
         if (first.fingerprint, first.settings) != (second.fingerprint, second.settings):
             raise InputError(
                 f"{other}: fingerprint {second.fingerprint} or other settings; {path} has "

@@ -9,7 +9,6 @@ from ntvep.defaults import (
     DEFAULT_MAX_ALLELE_BASES,
     DEFAULT_MAX_N_FRACTION,
     DEFAULT_MISMATCH_LIMIT,
-    DEFAULT_VIEWS,
 )
 from ntvep.objectives import Pool, Softmax
 
@@ -25,7 +24,7 @@ class Options:
         window_bases: length of a window; None takes the model's default.
         window_tokens: the same, counted in the k-mers of a model that has them.
         beyond_training: accept windows longer than those the model was trained with.
-        views: 1, 2 or all.
+        views: 1, 2 or all; None is 2, or those of the known scores with the model ``none``.
         anchor: window starts lie on a lattice of that many bases, so that neighbours share passes.
         softmax: all, or acgt: a prediction is normalised over A, C, G, T alone.
         layer: of the embeddings: ``last``, or a number from 0.
@@ -41,6 +40,7 @@ class Options:
         ref_mismatch_limit: the share of REF disagreements that stops the run; 1 never stops it.
         refuse_annotated: stop if the input already has NTVEP annotations.
         cache: folder of known scores: read, and given those that are new.
+        known: stores whose scores are taken before the cache is asked, and the model.
         fingerprint: which of the cache's scores to read with the model ``none``.
         regions: ``CONTIG:FIRST-LAST`` or BED files: score only records that overlap one of them.
         pass_only: score only records whose FILTER is PASS or missing.
@@ -53,7 +53,7 @@ class Options:
     window_bases: int | None = None
     window_tokens: int | None = None
     beyond_training: bool = False
-    views: str | int = DEFAULT_VIEWS
+    views: str | int | None = None
     anchor: int | None = None
     softmax: Softmax = "all"
     layer: str | int = "last"
@@ -69,6 +69,7 @@ class Options:
     ref_mismatch_limit: float = DEFAULT_MISMATCH_LIMIT
     refuse_annotated: bool = False
     cache: Path | None = None
+    known: Sequence[Path] = ()
     fingerprint: str | None = None
     regions: Sequence[str] = ()
     pass_only: bool = False

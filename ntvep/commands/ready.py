@@ -1,7 +1,7 @@
 """model name, genome, Options -> all that turns ALLELES into SCORES, and what outputs say of it."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import repeat
@@ -10,16 +10,19 @@ from typing import Protocol, TypeVar
 import polars as pl
 
 from ntvep.commands.compared import Background, opened_background
+from ntvep.commands.known import KnownStores, fitting_stores, identity_asked
 from ntvep.commands.options import Options
 from ntvep.commands.pace import Forecast, Pace
+from ntvep.defaults import DEFAULT_VIEWS
 from ntvep.description import Description
 from ntvep.errors import ConfigError
 from ntvep.io.cache import Identity, ScoreCache, the_identity
 from ntvep.io.fasta import FastaReference
+from ntvep.io.store import Store
 from ntvep.models.loaded import LoadedModel, described, load_model
 from ntvep.pipeline import PAIRS_PER_PLAN, Scored, ScoringContext, score_stream
 from ntvep.progress import progress
-from ntvep.provenance import Provenance, fingerprint
+from ntvep.provenance import Provenance, StoreUsed, fingerprint
 from ntvep.schema import COMPARED, Column
 from ntvep.settings import Settings, fitting, parse_layer, parse_scores, parse_views
 
@@ -29,6 +32,8 @@ _log = logging.getLogger("ntvep")
 NO_MODEL = "none"
 # Records of the first chunks, as long as the speed of the device is not known.
 _FIRST_RECORDS = 64
+# Records of a chunk that no model scores: large ones take the least time, and little memory.
+_LOOKED_UP = 1 << 14
 
 
 class HasAlleles(Protocol):
@@ -52,12 +57,14 @@ class Ready:
         context: what scores.
         identity: of the scores.
         background: that scores are compared with; None for none.
+        stores: that scores are looked up in.
     """
 
     genome: FastaReference
     context: ScoringContext
     identity: Identity
     background: Background | None = None
+    stores: Sequence[Store] = ()
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -86,6 +93,10 @@ class Ready:
             contigs=self.genome.md5(contigs),
             fingerprint=self.identity.fingerprint,
             background=self.background.sha256 if self.background else None,
+            stores=tuple(
+                StoreUsed(store.folder.name, store.sha256, store.about.errors)
+                for store in self.stores
+            ),
         )
 
 
@@ -133,8 +144,10 @@ def ready_with(loaded: LoadedModel, genome: FastaReference, options: Options) ->
     settings = settings_for(loaded.description, options)
     identity = Identity(fingerprint(loaded.identity, settings), loaded.identity, settings)
     known = ScoreCache(options.cache, identity) if options.cache else None
-    context = ScoringContext(genome, loaded.model, loaded.description, settings, known)
-    return Ready(genome, context, identity, _background(options, identity))
+    stores = fitting_stores(options.known, identity)
+    looked_up = KnownStores(stores, settings, genome) if stores else None
+    context = ScoringContext(genome, loaded.model, loaded.description, settings, known, looked_up)
+    return Ready(genome, context, identity, _background(options, identity), stores)
 
 
 def settings_for(model: Description, options: Options) -> Settings:
@@ -146,7 +159,7 @@ def settings_for(model: Description, options: Options) -> Settings:
     settings = Settings(
         scores=parse_scores(options.scores, model),
         window_bases=_window_bases(model, options),
-        views=parse_views(options.views, model),
+        views=parse_views(options.views or DEFAULT_VIEWS, model),
         layer=parse_layer(options.layer, model.layers),
         pool=options.pool,
         softmax=options.softmax,
@@ -178,31 +191,39 @@ def _window_bases(model: Description, options: Options) -> int:
 
 
 def _known_only(genome: FastaReference, options: Options) -> Ready:
-    """``--model none``: windows, views, layer and pool are those of the cache.
+    """``--model none``: windows, views, layer and pool are those of the stores or the cache.
 
     Raises:
-        ConfigError: there is no cache, or it holds several fingerprints and none was chosen.
+        ConfigError: there is neither, or a cache holds several fingerprints and none was chosen.
     """
-    if options.cache is None:
-        raise ConfigError(f"--model {NO_MODEL} reads known scores: add --cache DIR")
-    found = the_identity(options.cache, options.fingerprint)
+    if options.known:
+        found = identity_asked(options.known, options)
+    elif options.cache:
+        found = the_identity(options.cache, options.fingerprint)
+    else:
+        raise ConfigError(
+            f"--model {NO_MODEL} reads known scores: add --cache DIR, or --known STORE"
+        )
     settings = replace(
         found.settings,
         scores=found.settings.scores if options.scores == "all" else parse_scores(options.scores),
         max_allele_bases=options.max_allele_bases,
-        max_n_fraction=options.max_n_fraction,
+        # Stores have statuses, which depend on it.
+        max_n_fraction=found.settings.max_n_fraction if options.known else options.max_n_fraction,
     )
     _log.info(
         "no model: scores of %s, fingerprint %s, from %s. Scores are for research, not for "
         "diagnosis",
         found.model.model_id,
         found.fingerprint,
-        options.cache,
+        ", ".join(map(str, [*options.known, *([options.cache] if options.cache else ())])),
     )
     identity = replace(found, settings=settings)
-    known = ScoreCache(options.cache, identity)
-    context = ScoringContext(genome, None, found.model.description(), settings, known)
-    return Ready(genome, context, identity, _background(options, identity))
+    known = ScoreCache(options.cache, identity) if options.cache else None
+    stores = fitting_stores(options.known, identity)
+    looked_up = KnownStores(stores, settings, genome) if stores else None
+    context = ScoringContext(genome, None, found.model.description(), settings, known, looked_up)
+    return Ready(genome, context, identity, _background(options, identity), stores)
 
 
 def _background(options: Options, identity: Identity) -> Background | None:
@@ -236,7 +257,7 @@ def score_chunks(
         quiet: no progress bar.
     """
     context = ready.context
-    full = max(1, PAIRS_PER_PLAN // context.views)
+    full = max(1, PAIRS_PER_PLAN // context.views) if context.model else _LOOKED_UP
     # What a cache has not been given is lost when a run is killed, so plans must not take long.
     # Without a cache all is lost, and the largest plans share the most passes.
     pace = Pace(full, _FIRST_RECORDS) if context.known and context.model else None

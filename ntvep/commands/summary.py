@@ -21,7 +21,7 @@ class Summary:
         records, alleles, ok: how many there were; ok are those with scores.
         statuses: number of alleles by status, those that occur.
         passes: forward passes run.
-        known: alleles whose scores were read from a cache.
+        known: alleles whose scores were looked up, in a store or a cache.
         seconds: wall time, loading included.
         fingerprint: identity of the scores.
         bad_records: lines left out, with their reasons.
@@ -77,7 +77,7 @@ class Summary:
             reasons = ", ".join(f"{count} {status}" for status, count in self.statuses.items())
             _log.warning("no allele has a score: %s", reasons)
         if self.known:
-            _log.info("%d of these scores came from the cache", self.known)
+            _log.info("%d of these scores came from a store or the cache", self.known)
         if self.passes:
             self._log_passes(ok)
         if self.contig_aliases:

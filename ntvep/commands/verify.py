@@ -101,7 +101,7 @@ def verify(
     _compare_contigs(genome, provenance, source)
     which = Which(model, device, precision)
     fresh = scored_again(stored, source, provenance.model, provenance.settings, genome, which)
-    found = compared(stored, fresh, provenance.settings.score_columns, tolerance)
+    found = compared(stored, fresh, provenance.settings.score_columns, tolerance, provenance.errors)
     refuse_differing(
         found,
         source,

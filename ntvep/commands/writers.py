@@ -22,6 +22,7 @@ from ntvep.schema import (
     FRAMESHIFTED,
     LENGTH_CHANGE,
     SCORE_COLUMNS,
+    SOURCE,
     STATUS_VCF,
     TOKENS,
     Column,
@@ -35,7 +36,10 @@ _FIRST_WORDS = {
     key.split("_")[1]
     for key in (
         STATUS_VCF,
-        *(column.vcf for column in (*SCORE_COLUMNS.values(), FRAMESHIFTED, LENGTH_CHANGE, *TOKENS)),
+        *(
+            column.vcf
+            for column in (*SCORE_COLUMNS.values(), FRAMESHIFTED, LENGTH_CHANGE, SOURCE, *TOKENS)
+        ),
     )
 }
 

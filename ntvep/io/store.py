@@ -29,7 +29,7 @@ from urllib.parse import quote
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import Bool, Float64, Int64, UInt8
 
 from ntvep import dna
 from ntvep.dna import Dna
@@ -147,6 +147,11 @@ class Found:
     statuses: UInt8[np.ndarray, "snv"]
     scores: Mapping[str, Float64[np.ndarray, "snv"]]
 
+    def chosen(self, some: Bool[np.ndarray, "snv"]) -> "Found":
+        """What it has of some of them."""
+        scores = {name: values[some] for name, values in self.scores.items()}
+        return Found(self.statuses[some], scores)
+
 
 @dataclass(frozen=True, eq=False)
 class Store:
@@ -164,10 +169,11 @@ class Store:
     contigs: tuple[StoredContig, ...]
     sha256: str
     _index: Mapping[str, "_Places"] = field(repr=False)
+    _by_canonical: Mapping[str, str] = field(repr=False)
 
     def name_of(self, chrom: str) -> str | None:
         """This store's name of a contig, or of its alias; None if it does not have it."""
-        return next((name for name in (chrom, canonical(chrom)) if name in self._index), None)
+        return chrom if chrom in self._index else self._by_canonical.get(canonical(chrom))
 
     def blocks(self, contig: str, within: Span | None = None) -> Iterator[Block]:
         """Blocks of a contig, in order; what lies between them has no scores.
@@ -279,7 +285,8 @@ def open_store(folder: Path) -> Store:
         contig.name: _places(folder, contig, schema, index[index[:, 0] == number])
         for number, contig in enumerate(contigs)
     }
-    return Store(folder, about, contigs, hashlib.sha256(text).hexdigest(), places)
+    by_canonical = {canonical(name): name for name in places}
+    return Store(folder, about, contigs, hashlib.sha256(text).hexdigest(), places, by_canonical)
 
 
 def refuse_changed_file(store: Store, contig: StoredContig) -> None:

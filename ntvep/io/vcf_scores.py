@@ -14,6 +14,7 @@ from ntvep.schema import (
     COMPARED,
     FRAMESHIFTED,
     LENGTH_CHANGE,
+    SOURCE,
     STATUS_DTYPE,
     STATUS_VCF,
     TOKENS,
@@ -86,7 +87,7 @@ def scores_in(
         tag: of the run whose scores are read.
 
     Returns:
-        ALLELES and the columns of numbers, without ``frameshifted``.
+        ALLELES and the columns of scores, without ``frameshifted``.
 
     Raises:
         InputError: a record does not have one status for each ALT.
@@ -109,7 +110,12 @@ def scores_in(
                 given = info.get(tagged_key(column.vcf, tag), ",".join("." * count)).split(",")
                 values[column.name] += [None if value == "." else value for value in given]
     read = pl.DataFrame(values, schema=dict.fromkeys(values, pl.String()))
-    scores = read.select(pl.col(n).cast(pl.Float64) for n in values if n != FRAMESHIFTED.name)
+    kinds = {SOURCE.name: SOURCE.dtype}
+    scores = read.select(
+        pl.col(name).cast(kinds.get(name, pl.Float64()))
+        for name in values
+        if name != FRAMESHIFTED.name
+    )
     status = pl.Series("status", statuses, STATUS_DTYPE)
     return pl.concat((alleles.with_columns(status), scores), how="horizontal")
 

@@ -30,6 +30,8 @@ from ntvep.schema import REF_VCF, STATUS_VCF, Column, Status
 _BGZIP_TEXT = 0xFF00
 # With fewer bytes free than this, a write that htslib could not do failed for lack of room.
 _FULL_DISK = 1 << 20
+# INFO types of columns that are no numbers with a fraction.
+_KINDS = {pl.Boolean: "Integer", pl.Enum: "String"}
 _SILENT = "it does not say why"
 _HTSLIB_ERROR = re.compile(r"\[E::\w+\] (.*)")
 
@@ -78,7 +80,7 @@ def output_header(
     statuses = ", ".join(status.value for status in Status)
     infos = [(own.key(STATUS_VCF), "String", f"Why this ALT has scores or has none: {statuses}")]
     for column in columns:
-        kind = "Integer" if column.dtype == pl.Boolean else "Float"
+        kind = _KINDS.get(type(column.dtype), "Float")
         unit = f" [{column.unit}]" if column.unit else ""
         infos.append(
             (own.key(column.vcf), kind, f"{column.name}{unit}: {column.meaning}; {said.how}")
@@ -157,6 +159,8 @@ def annotate(
 def _printed(column: pl.Series) -> list[str]:
     if column.dtype == pl.Boolean:
         return ["." if value is None else str(int(value)) for value in column.to_list()]
+    if column.dtype == pl.Enum:
+        return ["." if value is None else value for value in column.cast(pl.String).to_list()]
     return ["." if value is None else f"{value:.6g}" for value in column.to_list()]
 
 
