@@ -48,7 +48,7 @@ def bcftools(*arguments: str | Path) -> bytes:
 
 def typed(error: InputError | OutputError, names: dict[str, Path]) -> None:
     """Do what an error says that one should type, as a user would."""
-    command = re.search(r"(?:Type|away with): (.*)", str(error))
+    command = re.search(r"(?:Type|Remove it with): (.*)", str(error))
     assert command, error
     line = re.sub(r", or (leave|remove) .*", "", command[1])
     for name, path in names.items():
