@@ -180,7 +180,7 @@ def test_a_folder_of_others_is_not_replaced(store):
     refused = store("store", "build", "b.parquet", "-o", "mine", "--force")
     assert "mine: exists and is not a store" in refused.err
     with (
-        pytest.raises(OutputError, match="is no store"),
+        pytest.raises(OutputError, match="is not a store"),
         staged_folder(Path("mine"), "store.json", what="store", force=True),
     ):
         pass

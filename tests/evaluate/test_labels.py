@@ -707,7 +707,8 @@ def test_infinite_features_are_refused_with_their_line(tmp_path, packed, value):
     path = tmp_path / ("t.tsv.gz" if packed else "t.tsv")
     path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
     where = TableColumns(features=["score"])
-    with pytest.raises(InputError, match=rf"t.tsv\S*, line 4: score is '{value}', and 1 of its values"):
+    match = rf"t.tsv\S*, line 4: score is '{value}', and 1 of its values"
+    with pytest.raises(InputError, match=match):
         label_table(path, tmp_path / "out.parquet", where, command="")
     rows = CLINVAR.replace("AF_EXAC=0.25", "X=1").replace("CLNSIG=Benign", f"X={value}")
     (tmp_path / "t.vcf").write_text(HEADER.format(date="2026") + rows)
