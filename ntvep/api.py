@@ -23,8 +23,9 @@ from ntvep import dna
 from ntvep.commands.given import Variants, alleles_given, as_path, by_records
 from ntvep.commands.inputs import judge_alleles, judge_assembly, opened_vcf
 from ntvep.commands.options import OnBadRecord, Options
+from ntvep.commands.places import places_of
 from ntvep.commands.ready import Ready, ready_with, score_chunks
-from ntvep.commands.scan import alleles_of, parsed_region
+from ntvep.commands.scan import alleles_of
 from ntvep.errors import ConfigError
 from ntvep.io import vcf
 from ntvep.io.fasta import FastaReference, open_reference
@@ -34,7 +35,6 @@ from ntvep.passes import Answers, Inputs, LanguageModel, Questions
 from ntvep.pipeline import Scored
 from ntvep.settings import parse_layer
 from ntvep.tokens import Tokens
-from ntvep.windows import merged
 
 
 class ScoreOptions(TypedDict, total=False):
@@ -117,8 +117,7 @@ def scan(
         SCORES, as of :meth:`Model.score`, in the order of the genome.
     """
     genome = open_reference(Path(reference))
-    regions = [region] if isinstance(region, str) else region
-    places = merged(parsed_region(some, genome) for some in regions)
+    places = places_of(genome, [region] if isinstance(region, str) else region)
     alleles = alleles_of(genome, places, deletions)
     return model._scored(genome, alleles, quiet, _options(options))
 

@@ -11,6 +11,7 @@ import typer
 
 from ntvep import cli
 from ntvep.commands.options import Options
+from ntvep.commands.shards import Shards
 from ntvep.commands.verify import Verification
 
 # Option -> what is typed behind it, and what of the call it changes. A flag has nothing behind it.
@@ -77,7 +78,15 @@ COMMANDS = {
         | RUNNING
         | TABLE
         | BACKGROUND
-        | {"--deletions": ((), {"deletions": True})},
+        | {
+            "--deletions": ((), {"deletions": True}),
+            "--bed": (("in.bed",), {"bed": Path("in.bed")}),
+            "--shards": (("7",), {"shards": Shards(7)}),
+            # It needs the other.
+            "--shard": (("3", "--shards", "7"), {"shards": Shards(7, 3)}),
+            # It stands instead of a region: tests/test_shards.py.
+            "--genome": None,
+        },
     ),
     ("background", "draw"): (
         "ntvep.commands.background.draw_background",
@@ -145,7 +154,8 @@ GIVEN = {
 CASES = [
     pytest.param(words, option, id=" ".join((*words, option)))
     for words, (_, _, options) in COMMANDS.items()
-    for option in options
+    for option, case in options.items()
+    if case is not None
 ]
 
 

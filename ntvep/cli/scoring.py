@@ -184,16 +184,34 @@ def score(
 
 
 @app.command(
-    epilog="Example: `ntvep scan --region chr22:20100000-20100200 -r GRCh38.fa --model demo "
-    "-o scan.vcf.gz`"
+    epilog="Examples:\n\n`ntvep scan --region chr22:20100000-20100200 -r GRCh38.fa --model demo "
+    "-o scan.vcf.gz`\n\n`ntvep scan --genome --shards 3000 -r GRCh38.fa --model demo --scores llr "
+    "-o shards/`"
 )
 def scan(
-    region: Annotated[
-        list[str], typer.Option(help="CONTIG:FIRST-LAST, 1-based; may be given several times.")
-    ],
     reference: Reference,
     model: Model,
     output: Output,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(help="CONTIG:FIRST-LAST, 1-based; may be given several times."),
+    ] = None,
+    bed: Annotated[Path | None, typer.Option(help="BED of regions, such as exons.")] = None,
+    genome: Annotated[
+        bool, typer.Option("--genome", help="All of the reference, instead of regions.")
+    ] = False,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Cut the scan into so many files, 00000.parquet and on, in the folder OUT, with a "
+            "manifest. What is whole there already is not done again.",
+        ),
+    ] = None,
+    shard: Annotated[
+        int | None,
+        typer.Option(min=0, help="Only this one of the shards, from 0: a job of its own."),
+    ] = None,
     deletions: Annotated[
         bool, typer.Option("--deletions", help="Also every deletion of one base.")
     ] = False,
@@ -220,11 +238,17 @@ def scan(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Score every SNV of a region."""
+    """Score every SNV of regions, or of a genome."""
     from ntvep.commands.options import Options
     from ntvep.commands.scan import scan_regions
+    from ntvep.commands.shards import Shards
+    from ntvep.errors import ConfigError
 
     set_up_log(quiet, verbose)
+    if genome == bool(region or bed):
+        raise ConfigError("what to scan? Give --region or --bed, or --genome for all of it")
+    if shard is not None and shards is None:
+        raise ConfigError("--shard N is one of several: say of how many with --shards")
     options = Options(
         scores=scores,
         window_bases=window_bases,
@@ -246,10 +270,12 @@ def scan(
         background=background,
     )
     scan_regions(
-        region,
+        region or (),
         reference,
         model,
         output,
+        bed=bed,
+        shards=None if shards is None else Shards(shards, shard),
         deletions=deletions,
         table=table,
         options=options,

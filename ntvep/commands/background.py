@@ -12,19 +12,17 @@ import polars as pl
 from ntvep.commands.compared import opened_background
 from ntvep.commands.inputs import provenance_of
 from ntvep.commands.options import Options
+from ntvep.commands.places import places_of
 from ntvep.commands.ready import ready, score_chunks
-from ntvep.commands.scan import parsed_region
 from ntvep.commands.summary import Summary
 from ntvep.errors import ConfigError, InputError
 from ntvep.evaluate.background import CONTEXTS, FEWEST, draw
 from ntvep.evaluate.indels import draw_indels, indel_contexts
-from ntvep.io.fasta import FastaReference, open_reference
-from ntvep.io.intervals import read_intervals
+from ntvep.io.fasta import open_reference
 from ntvep.io.staging import refuse_overwriting, staged
 from ntvep.io.tables import read_metadata, read_row_groups, table_writer
 from ntvep.pipeline import Scored
 from ntvep.schema import ALLELES, CONTEXT, LLR_PERCENTILE, Status
-from ntvep.windows import Span, merged
 
 _log = logging.getLogger("ntvep")
 
@@ -73,7 +71,7 @@ def draw_background(
         raise ConfigError(f"--output {output}: expected a name that ends in .parquet")
     refuse_overwriting(output, [reference])
     genome = open_reference(reference)
-    places = _places(genome, regions, bed)
+    places = places_of(genome, regions, bed)
     with staged([output], force=force) as staging:
         drawn = draw(genome, places, per_context, seed)
         wanted = CONTEXTS
@@ -168,25 +166,6 @@ def apply_background(
             placed += compared[LLR_PERCENTILE.name].count()
             write(compared.select(column.name for column in made.columns))
     return placed
-
-
-def _places(
-    genome: FastaReference, regions: Sequence[str], bed: Path | None
-) -> list[tuple[str, Span]]:
-    """Where to draw: no two overlap."""
-    if not regions and bed is None:
-        everywhere = (record for records in genome.records.values() for record in records)
-        return merged((record.contig, record.span) for record in everywhere)
-    asked = [parsed_region(region, genome) for region in regions]
-    if bed is not None:
-        rows = read_intervals(bed).get("interval")
-        if rows is None:
-            raise ConfigError(f"--bed {bed}: expected a BED")
-        asked += [
-            (chrom, Span(start, stop))
-            for chrom, start, stop in rows.select("chrom", "start", "stop").iter_rows()
-        ]
-    return merged((genome.contig(chrom) or chrom, span) for chrom, span in asked)
 
 
 def _say_what_is_few(drawn: pl.DataFrame, contexts: Sequence[str], per_context: int) -> None:

@@ -1,4 +1,4 @@
-"""a region -> every SNV of it, scored: ``ntvep scan``."""
+"""regions, a genome -> every SNV of it, scored, in one file or in shards: ``ntvep scan``."""
 
 import logging
 import time
@@ -11,18 +11,19 @@ import polars as pl
 
 from ntvep import dna
 from ntvep.commands.options import Options
-from ntvep.commands.ready import ready
+from ntvep.commands.places import Places, part_of, places_of
+from ntvep.commands.ready import Ready, ready
 from ntvep.commands.score import Input, Output, write_scores
-from ntvep.commands.selection import REGION, bounds
+from ntvep.commands.shards import Shards, is_whole, name_of, write_manifest
 from ntvep.commands.summary import Summary
 from ntvep.commands.writers import targets
-from ntvep.errors import ConfigError, InputError
+from ntvep.errors import ConfigError
 from ntvep.genome import Reference
 from ntvep.io import vcf, vcf_made
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.io.staging import refuse_overwriting, staged
 from ntvep.schema import ALLELES, Status
-from ntvep.windows import Span, merged
+from ntvep.windows import Span
 
 _log = logging.getLogger("ntvep")
 # Bases of a region that are read at once.
@@ -38,8 +39,10 @@ def scan_regions(
     model: str,
     output: Path,
     *,
+    bed: Path | None = None,
     deletions: bool,
     table: Path | None = None,
+    shards: Shards | None = None,
     options: Options,
     command: str,
     force: bool = False,
@@ -48,13 +51,14 @@ def scan_regions(
     """Score every SNV of regions, in the order of their places: one record a base, with all ALTs.
 
     Args:
-        regions: ``CONTIG:FIRST-LAST``, 1-based, both ends included; ``CONTIG:POS`` is one base and
-            ``CONTIG`` all of it.
+        regions: see :func:`ntvep.commands.places.places_of`.
         reference: FASTA.
         model: as in :func:`ntvep.commands.score.score_file`.
-        output: likewise.
+        output: likewise; with shards a folder.
+        bed: more regions; with neither, the whole genome.
         deletions: also score each deletion of one base, in a record of its own.
         table: as in ``score_file``.
+        shards: parts of the scan, a file each: those that are whole stay as they are.
         options: how to score.
         command: what the user typed.
         force: replace outputs that exist.
@@ -62,56 +66,92 @@ def scan_regions(
 
     Raises:
         ConfigError: a region has another form.
-        InputError: the reference does not have all of a region.
+        InputError: the reference does not have all of a region, or a shard is of another run.
     """
     started = time.monotonic()
+    # One base changes: any window that holds it will do.
+    options = replace(options, max_allele_bases=1)
+    genome = open_reference(reference)
+    places = places_of(genome, regions, bed)
+    if shards is not None:
+        if table is not None:
+            raise ConfigError("--table: shards are tables; leave it out")
+        made = ready(genome, model, options)
+        return _scan_shards(made, places, deletions, output, shards, command, force, quiet)
     where = targets(output, table)
     for path in where.files:
-        refuse_overwriting(path, (reference,))
-    genome = open_reference(reference)
-    places = merged(parsed_region(region, genome) for region in regions)
+        refuse_overwriting(path, (reference, *([bed] if bed else [])))
     with staged(where.files, force=force) as staging:
-        # One base changes: any window that holds it will do.
-        made = ready(genome, model, replace(options, max_allele_bases=1))
-        counts = {
-            chrom: sum(_count(genome, chrom, place, deletions) for _, place in some)
-            for chrom, some in groupby(places, key=lambda place: place[0])
-        }
-        inspection = vcf_made.inspection("--region", counts, max(p.stop for _, p in places))
-        given = Input(inspection, lambda sizes: _chunks(genome, places, deletions, sizes))
+        made = ready(genome, model, options)
         target = Output(where, staging, command)
-        summary = write_scores(made, given, target, started, quiet)
+        summary = _scan(made, places, deletions, target, started, quiet)
     summary.log()
     return summary
 
 
-def alleles_of(
-    genome: Reference, places: Sequence[tuple[str, Span]], deletions: bool
-) -> pl.DataFrame:
+def _scan_shards(
+    made: Ready,
+    places: Places,
+    deletions: bool,
+    folder: Path,
+    shards: Shards,
+    command: str,
+    force: bool,
+    quiet: bool,
+) -> Summary:
+    """Scan part by part; what was done before is not done again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [part_of(places, number, shards.parts) for number in range(shards.parts)]
+    total, started = Summary(fingerprint=made.identity.fingerprint), time.monotonic()
+    for number in shards.numbers:
+        path = folder / name_of(number)
+        some, begun = parts[number], time.monotonic()
+        if not force and is_whole(path, made, *_expected(made.genome, some, deletions)):
+            _log.info("%s: is whole", path)
+            continue
+        where = targets(path, None)
+        with staged(where.files, force=True) as staging:
+            target = Output(where, staging, command)
+            done = _scan(made, some, deletions, target, begun, quiet)
+        _log.info("%s: %d records, shard %d of %d", path, done.records, number, shards.parts)
+        total.records += done.records
+        total.add(done.statuses, done.passes, done.known)
+    if shards.only is None:
+        write_manifest(folder, parts, made.identity.fingerprint)
+    total.seconds = round(time.monotonic() - started, 3)
+    total.log()
+    return total
+
+
+def _expected(
+    genome: FastaReference, places: Places, deletions: bool
+) -> tuple[tuple[str, int] | None, int]:
+    """CHROM and POS of the first record of places, and how many they have."""
+    records = sum(_count(genome, chrom, place, deletions) for chrom, place in places)
+    each = ((c, pos) for c, place in places for pos, *_ in _records(genome, c, place, deletions))
+    return next(each, None), records
+
+
+def _scan(
+    made: Ready, places: Places, deletions: bool, target: Output, started: float, quiet: bool
+) -> Summary:
+    """Score every SNV of places into a file."""
+    genome = made.genome
+    counts = {
+        chrom: sum(_count(genome, chrom, place, deletions) for _, place in some)
+        for chrom, some in groupby(places, key=lambda place: place[0])
+    }
+    last = max((span.stop for _, span in places), default=0)
+    inspection = vcf_made.inspection("--region", counts, last)
+    given = Input(inspection, lambda sizes: _chunks(genome, places, deletions, sizes))
+    return write_scores(made, given, target, started, quiet)
+
+
+def alleles_of(genome: Reference, places: Places, deletions: bool) -> pl.DataFrame:
     """ALLELES of every SNV of some places, and of every deletion of one base if asked for."""
     parts = [chunk.alleles for chunk in _chunks(genome, places, deletions, repeat(_STEP))]
     schema = {column.name: column.dtype for column in ALLELES}
     return pl.concat([pl.DataFrame(schema=schema), *parts])
-
-
-def parsed_region(region: str, genome: FastaReference) -> tuple[str, Span]:
-    """Contig and place of ``--region``; see :func:`scan_regions`."""
-    match = REGION.fullmatch(region)
-    if not match:
-        raise ConfigError(f"--region is {region!r}; expected CONTIG:FIRST-LAST, 1-based")
-    chrom = match["contig"]
-    spans = genome.spans(chrom)
-    if match["first"] is None and len(spans) == 1:
-        return chrom, spans[0]
-    first, last = bounds(match)
-    wanted = Span(first - 1, last)
-    if not any(span.start <= wanted.start < wanted.stop <= span.stop for span in spans):
-        there = ", ".join(f"{chrom}:{span.start + 1}-{span.stop}" for span in spans)
-        raise InputError(
-            f"--region {region}: {genome.path.name} has {there or 'no such contig'}; expected a "
-            "region inside it whose first base is not after its last"
-        )
-    return chrom, wanted
 
 
 def _count(genome: Reference, chrom: str, place: Span, deletions: bool) -> int:
@@ -129,7 +169,7 @@ def _count(genome: Reference, chrom: str, place: Span, deletions: bool) -> int:
 
 
 def _chunks(
-    genome: Reference, places: Sequence[tuple[str, Span]], deletions: bool, sizes: Iterable[int]
+    genome: Reference, places: Places, deletions: bool, sizes: Iterable[int]
 ) -> Iterator[vcf.Chunk]:
     """ALLELES of the regions in chunks of these numbers of records."""
     records = (

@@ -15,6 +15,7 @@ from ntvep.commands.given import ONE_VARIANT
 from ntvep.commands.inputs import CHUNK_RECORDS
 from ntvep.commands.known import refuse_other_sequences
 from ntvep.commands.selection import REGION, bounds
+from ntvep.commands.shards import shards_in
 from ntvep.commands.verify import (
     Verification,
     Which,
@@ -89,14 +90,16 @@ def build(scans: Sequence[Path], output: Path, *, force: bool = False) -> Store:
     """Make a store of scans: VCFs or tables of one model and one set of settings.
 
     Args:
-        scans: in the order of their places; those that begin on one contig are put in order.
+        scans: in the order of their places; those that begin on one contig are put in order. A
+            folder of shards stands for all of them.
         output: the store, a folder.
         force: replace a store that exists.
 
     Raises:
         InputError: a scan is damaged, of other settings, or overlaps another.
     """
-    opened = [opened_scan(path) for path in scans]
+    given = (shards_in(path) if path.is_dir() else [path] for path in scans)
+    opened = [opened_scan(path) for path in chain.from_iterable(given)]
     about = _about(opened)
     left_out = 0
     with (

@@ -33,6 +33,40 @@ def read_intervals(path: Path) -> Mapping[str, pl.DataFrame]:
     raise InputError(f"{path}: expected a name with .gtf, .gff or .bed")
 
 
+def read_bed(path: Path) -> pl.DataFrame:
+    """Lines of a BED: ``chrom``, ``start``, ``stop``, and ``line``, its number from 1.
+
+    Raises:
+        InputError: missing, or a line is none of a BED; names it.
+    """
+    if not path.is_file() or ".bed" not in [suffix.lower() for suffix in path.suffixes]:
+        raise InputError(f"{path}: no such BED; expected a file that ends in .bed or .bed.gz")
+    with reading(path):
+        lines = pl.scan_csv(
+            path, separator="\1", has_header=False, infer_schema=False, quote_char=None
+        ).collect()
+    text = lines.to_series().fill_null("")
+    fields = text.str.strip_chars_end("\r").str.split("\t").list
+    numbers = [fields.get(n, null_on_oob=True).cast(pl.Int64, strict=False) for n in (1, 2)]
+    table = pl.DataFrame(
+        {
+            "chrom": fields.get(0),
+            "start": numbers[0],
+            "stop": numbers[1],
+            "line": pl.int_range(1, len(text) + 1, eager=True),
+        }
+    ).filter(~text.str.contains(r"^(?:#|browser\b|track\b|\s*$)"))
+    wrong = table.filter(
+        pl.any_horizontal(pl.all().is_null()) | (pl.col("start") < 0) | (pl.col("stop") <= 0)
+    )
+    if wrong.height or table.is_empty():
+        where = f", line {wrong['line'][0]}" if wrong.height else ""
+        raise InputError(
+            f"{path}{where}: expected CHROM, START and END (0-based), separated by tabs"
+        )
+    return table
+
+
 def _genes(path: Path) -> Mapping[str, pl.DataFrame]:
     table = _read(path, {0: "chrom", 2: "kind", 3: "first", 4: "stop", 6: "strand"})
     # A GTF counts from 1, its ends included.
