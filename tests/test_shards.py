@@ -94,6 +94,16 @@ def test_shards_of_another_run_are_not_taken(run, more, what):  # noqa: F811
     assert Path("shards/00001.parquet").read_bytes() == before
 
 
+def test_shards_of_a_slice(run, tmp_path):  # noqa: F811
+    """The reference is a part of a contig, which its record's name says."""
+    (tmp_path / "ref.fa").write_text(f">c:1001-1600\n{CHR1}\n")
+    asked = ("scan", "--region", "c:1101-1160", *ASKED, "-o", "shards", "--shards", 2)
+    assert run(*asked).status == 0
+    again = run(*asked)
+    assert again.status == 0, again.err
+    assert again.err.count("is whole") == 2
+
+
 def test_another_genome_is_another_run(run):  # noqa: F811
     asked = ("scan", "--genome", *ASKED, "-o", "shards", "--shards", 4)
     assert run(*asked).status == 0
@@ -263,6 +273,7 @@ def test_pysam_finds_every_alt(scanned):
 def test_a_new_scan_of_the_same_sites_says_the_same(scanned, run):  # noqa: F811
     """Sites in any form, through ``ntvep score``."""
     llr, asked = scanned
-    assert run("score", "in.vcf", *ASKED, "-o", "scored.parquet").status == 0
+    asked_of = ("score", "in.vcf", *ASKED, "--max-allele-bases", 6, "-o", "scored.parquet")
+    assert run(*asked_of).status == 0
     rows = pl.read_parquet("scored.parquet").select("pos", "ref", "alt", "llr").rows()
     assert rows == [(pos, ref, alt, llr[pos, ref, alt]) for pos, ref, alts in asked for alt in alts]

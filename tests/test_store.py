@@ -13,6 +13,7 @@ from ntvep.commands.store import build
 from ntvep.errors import OutputError
 from ntvep.io.staging import staged_folder
 from ntvep.models.loaded import LoadedModel
+from tests.io.test_staging import no_room_beyond
 from tests.test_cache import CHR1, MODEL, like_nt, run, toy  # noqa: F401 - fixtures
 
 SCAN = ("-r", "ref.fa", "-m", "toy", "--window-tokens", 9, "--scores", "llr")
@@ -192,3 +193,15 @@ def test_deletions_are_left_out(store):
     built = store("store", "build", "d.parquet", "-o", "t")
     assert "t: 11 alleles that are not scored SNVs were left out" in built.err
     shutil.rmtree("t")
+
+
+@pytest.mark.parametrize("size", [100, 2_000])
+def test_a_full_disk_leaves_the_store_as_it_was(store, made, size):
+    before = {path.name: path.read_bytes() for path in Path("s").iterdir()}
+    with no_room_beyond(size), pytest.raises(OutputError, match="s: the disk is full"):
+        build([made / "b.parquet"], Path("s"), force=True)
+    assert {path.name: path.read_bytes() for path in Path("s").iterdir()} == before
+    assert not list(Path().glob(".ntvep*"))
+    with no_room_beyond(size), pytest.raises(OutputError, match="new: the disk is full"):
+        build([made / "b.parquet"], Path("new"))
+    assert not Path("new").exists()

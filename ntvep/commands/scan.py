@@ -106,7 +106,7 @@ def _scan_shards(
     for number in shards.numbers:
         path = folder / name_of(number)
         some, begun = parts[number], time.monotonic()
-        if not force and is_whole(path, made, *_expected(made.genome, some, deletions)):
+        if not force and is_whole(path, made, some, *_expected(made.genome, some, deletions)):
             _log.info("%s: is whole", path)
             continue
         where = targets(path, None)

@@ -68,12 +68,15 @@ def name_of(number: int) -> str:
     return f"{number:05d}.parquet"
 
 
-def is_whole(path: Path, made: Ready, first: tuple[str, int] | None, records: int) -> bool:
+def is_whole(
+    path: Path, made: Ready, places: Places, first: tuple[str, int] | None, records: int
+) -> bool:
     """Whether a shard is there, of this run.
 
     Args:
         path: of the shard.
         made: what scores.
+        places: that it is of.
         first: CHROM and POS of its first record; None if it has none.
         records: how many it has to have.
 
@@ -95,7 +98,7 @@ def is_whole(path: Path, made: Ready, first: tuple[str, int] | None, records: in
     expected = {
         "fingerprint": made.identity.fingerprint,
         "settings": made.context.settings,
-        "sequences": made.genome.md5(provenance.contigs),
+        "sequences": made.genome.md5(chrom for chrom, _ in places),
         "records": records,
         "first record": first,
     }

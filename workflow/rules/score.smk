@@ -44,6 +44,7 @@ rule score:
     input:
         vcf=RESULTS / "chunks" / "{chunk}.vcf.gz",
         reference=config["reference"],
+        known=config.get("known", []),
         model=MODEL_FILES,
     output:
         table=RESULTS / "chunks" / "{chunk}.parquet",
@@ -59,7 +60,7 @@ rule score:
         gpu=GPUS,
     params:
         model=quote(config["model"]),
-        options=f"{options_of(config, 'scores')} {WINDOW_OPTIONS} {ALLELE_OPTIONS} {MODEL_OPTIONS}",
+        options=f"{options_of(config, 'scores', 'known')} {WINDOW_OPTIONS} {ALLELE_OPTIONS} {MODEL_OPTIONS}",
     shell:
         "ntvep score {input.vcf:q} --reference {input.reference:q} --model {params.model}"
         " --output {output.table:q} --force --threads {threads} {params.options} 2> {log:q}"
