@@ -151,10 +151,7 @@ def _curves(analysis: Analysis, few: Sequence[str]) -> Figure | None:
     data = analysis.tables["curves"].filter(pl.col("score").is_in(few))
     if not data.height:
         return None
-    counted = analysis.tables["headline"].select(
-        "score", named=_with_counts("score", ("positives", "negatives"))
-    )
-    called = dict(counted.iter_rows())
+    called = _names_with_counts(analysis)
     names = [called[name] for name in few if name in data["score"]]
     data = data.with_columns(pl.col("score").replace(called))
     prevalence = analysis.positives / (analysis.positives + analysis.negatives)
@@ -521,9 +518,7 @@ def _calibration(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         words = lines.mark_text(align="right", dy=-6, fontSize=10).encode(
             alt.Text("name:N"), x=alt.value(_THIRD)
         )
-        (n,) = analysis.tables["headline"].filter(pl.col("score") == name).select(
-            _with_counts("score", ("positives", "negatives"))
-        ).to_series()  # fmt: skip
+        n = _names_with_counts(analysis)[name]
         panels.append(
             alt.layer(lines, words, band, line).properties(width=_THIRD, height=_THIRD, title=n)
         )
@@ -614,6 +609,12 @@ def _with_counts(name: str, columns: Sequence[str]) -> pl.Expr:
     ]
     words = " + ".join(["{}"] * len(counts))
     return pl.format(f"{{}} (n = {words})", name, *counts) if counts else pl.col(name)
+
+
+def _names_with_counts(analysis: Analysis) -> dict[str, str]:
+    """Name of each score -> with its positives and negatives."""
+    named = _with_counts("score", ("positives", "negatives"))
+    return dict(analysis.tables["headline"].select("score", named=named).iter_rows())
 
 
 def _colour(field: str, values: Sequence[str], *, of_lines: bool = False) -> alt.Color:
