@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 
 import polars as pl
 
@@ -38,6 +39,8 @@ from ntvep.schema import LABELS, LLR_PERCENTILE
 
 _log = logging.getLogger("ntvep")
 
+# What computes the numbers, for the methods of a paper.
+_SOFTWARE = ("ntvep", "numpy", "polars", "scipy", "scikit-learn")
 _LABEL_KEY = ("source", "label_chrom", "label_pos", "label_ref", "label_alt")
 
 
@@ -136,9 +139,10 @@ def judge(
         )
     refuse_vcf_labels(labels)
     models = _models(scores, named, tags)
+    given = pl.concat([read_labels(path) for path in _once(labels)], how="diagonal")
     table, outcomes, features = _joined(
         {name: parts for name, (parts, _) in models.items()},
-        _in_sets(pl.concat([read_labels(path) for path in _once(labels)], how="diagonal")),
+        _in_sets(given),
         None if reference is None else open_reference(reference),
         ref_mismatch_limit,
         [*named],
@@ -170,6 +174,8 @@ def judge(
         sets,
         {name: made for name, (_, made) in models.items()},
         [path.name for path in labels],
+        _releases(given),
+        {"Python": python_version(), **{name: version(name) for name in _SOFTWARE}},
         version("ntvep"),
         command,
     )
@@ -273,6 +279,14 @@ def _outcomes(model: str, joined: Joined) -> pl.DataFrame:
 
 
 # Labels -------------------------------------------------------------------------------------------
+
+
+def _releases(labels: pl.DataFrame) -> pl.DataFrame:
+    """What each source holds, as it was given."""
+    label = pl.col("label")
+    return labels.group_by("source", maintain_order=True).agg(
+        positives=label.sum(), negatives=(~label).sum(), unlabelled=label.null_count()
+    )
 
 
 def _in_sets(labels: pl.DataFrame) -> pl.DataFrame:

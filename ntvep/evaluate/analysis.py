@@ -62,7 +62,9 @@ TOO_FEW = "too few"
 CANNOT_BE_TOLD_APART = "cannot be told apart"
 _INDELS = ("insertion", "deletion")
 _HISTOGRAM_BINS = 60
-_SURPRISING = 20
+_SURPRISING = 10
+_POINTS = 3_000
+SPECIFICITIES = (0.9, 0.95, 0.99)
 _QUANTILES = {"low": 0.05, "lower_quartile": 0.25, "median": 0.5, "upper_quartile": 0.75,
               "high": 0.95}  # fmt: skip
 
@@ -99,6 +101,7 @@ class Analysis:
         name: of the set: its sources.
         primary: the score that single-score figures show, chosen by its place, not by its value.
         clusters: what the clusters are.
+        within: the gene or element that an assay is of, where it is of one; else empty.
         lacking: how many resamples of the primary score's curves lack a class.
         positives, negatives: labelled variants among the scores, with or without a score.
         tables: by name; a table that has no rows is left out.
@@ -107,6 +110,7 @@ class Analysis:
     name: str
     primary: Score
     clusters: str
+    within: str
     lacking: int
     positives: int
     negatives: int
@@ -174,7 +178,8 @@ def analyse(table: pl.DataFrame, scores: Sequence[Score], *, name: str) -> Analy
     parts = {
         "headline": [
             *({**_about(score), **j.headline} for score, j in judged.items()),
-            *_gene_prevalence(rows),
+            # In an assay of one gene there is no other gene to be told from.
+            *([] if clusters.within else _gene_prevalence(rows)),
         ],
         "common": _common(rows, scores),
         "differences": differences,
@@ -187,6 +192,7 @@ def analyse(table: pl.DataFrame, scores: Sequence[Score], *, name: str) -> Analy
         "severity_levels": _severity_levels(table, scores),
         "hits": _hits(rows, scores[0]),
         "surprising": _surprising(rows, scores[0]),
+        "scatter": _scatter(rows, scores[0]),
         "statuses": _statuses(table, scores),
     }
     tables = {part: _table(rows) for part, rows in parts.items()}
@@ -195,6 +201,7 @@ def analyse(table: pl.DataFrame, scores: Sequence[Score], *, name: str) -> Analy
         name,
         scores[0],
         clusters.choice,
+        clusters.within,
         next((j.found.lacking for j in judged.values() if j.found), 0),
         positives,
         rows.labelled.height - positives,
@@ -232,6 +239,7 @@ class _Judged:
     found: Discrimination | None
     headline: _Row
     curves: list[_Row]
+    sensitivity: list[_Row]
     strata: list[_Row]
     averages: list[_Row]
     matched: list[_Row]
@@ -245,6 +253,7 @@ class _Judged:
 
 _PARTS: Mapping[str, Callable[[_Judged], list[_Row]]] = {
     "curves": lambda judged: judged.curves,
+    "sensitivity": lambda judged: judged.sensitivity,
     "strata": lambda judged: judged.strata,
     "averages": lambda judged: judged.averages,
     "match_groups": lambda judged: judged.matched,
@@ -281,17 +290,18 @@ def _judge(rows: _Rows, score: Score) -> _Judged:
     label = rows.labelled["label"].to_numpy()
     data = metrics.ranked(label, _oriented(rows.labelled, score), rows.labelled_clusters)
     found = metrics.discrimination(data, curves=True) if data.is_enough else None
-    is_score = score.kind == "score"
+    is_score, has_genes = score.kind == "score", not rows.clusters.within
     calibrated = calibrate(data) if is_score else None
     return _Judged(
         data,
         found,
         _figures(data, len(label), found) | _by_kind(rows.labelled, data),
         _curves(found) if found else [],
+        list(_sensitivity(data, found)) if found else [],
         list(_strata(rows.labelled, data)),
-        [_averages(rows.labelled, data, found)] if found else [],
+        [_averages(rows.labelled, data, found)] if found and has_genes else [],
         list(_in_match_groups(rows, data, score)),
-        list(_genes(data)) if is_score else [],
+        list(_genes(data)) if is_score and has_genes else [],
         _effects(rows, score),
         _severity(rows, score) if score.column != "consequence_rank" else [],
         list(_distributions(data, score)) if is_score else [],
@@ -358,6 +368,8 @@ def _averages(labelled: pl.DataFrame, data: Ranked, found: Discrimination) -> _R
     number = labelled.select(block.rank("dense").cast(pl.Int64) - 1).to_series().to_numpy()
     between = genes.between_genes(data, by_gene)
     row: _Row = {
+        "positives": data.positives,
+        "negatives": data.negatives,
         **_interval("auroc", found.auroc),
         **_interval("within_genes", within.found),
         "genes": within.parts,
@@ -508,6 +520,26 @@ def _curves(found: Discrimination) -> list[_Row]:
     return rows
 
 
+def _sensitivity(data: Ranked, found: Discrimination) -> Iterable[_Row]:
+    """Share of positives that are found where so many negatives are left alone: on the ROC curve.
+
+    No number where fewer than 10 negatives lie above the threshold: it would be a few variants'.
+    """
+    assert found.roc is not None
+    for specificity in SPECIFICITIES:
+        at = int(np.abs(metrics.CURVE_POINTS - (1 - specificity)).argmin())
+        is_enough = (1 - specificity) * data.negatives >= metrics.TOO_FEW - 1e-9
+        values = (found.roc.value[at], found.roc.low[at], found.roc.high[at])
+        names = ("sensitivity", "sensitivity_low", "sensitivity_high")
+        yield {
+            "specificity": specificity,
+            **{n: _known(v) if is_enough else None for n, v in zip(names, values, strict=True)},
+            "positives": data.positives,
+            "negatives": data.negatives,
+            "note": "" if is_enough else TOO_FEW,
+        }
+
+
 def _strata(labelled: pl.DataFrame, data: Ranked) -> Iterable[_Row]:
     for family, column in ((f, c) for c, f in FAMILIES.items() if c in labelled.columns):
         if labelled[column].drop_nulls().n_unique() < 2:
@@ -630,28 +662,51 @@ def _severity_levels(table: pl.DataFrame, scores: Sequence[Score]) -> list[_Row]
 
 
 def _places(rows: _Rows, score: Score) -> pl.DataFrame:
-    """Labelled variants that have a score, with its percentile from the least deleterious."""
+    """Labelled variants that have a score, with its percentile from the least deleterious.
+
+    Among those of their own kind: scores of SNVs and of indels do not compare.
+    """
     value = pl.Series(_oriented(rows.labelled, score), nan_to_null=True)
-    shown = ["chrom", "pos", "ref", "alt", "label", score.column, "consequence", "stars", "group"]
+    is_indel = pl.col("variant_type").cast(pl.String).is_in(_INDELS)
+    rank = pl.col("oriented").rank() / pl.col("oriented").count()
     return (
-        rows.labelled.select(shown)
-        .rename({score.column: "value"})
-        .with_columns(oriented=value, percentile=100 * value.rank() / value.count())
+        rows.labelled.select(
+            pl.when(is_indel).then(pl.lit("indel")).otherwise(pl.lit("substitution")).alias("kind"),
+            *("chrom", "pos", "ref", "alt", "label"),
+            pl.col(score.column).alias("value"),
+            *("consequence", "stars", "group"),
+        )
+        .with_columns(oriented=value)
         .filter(pl.col("oriented").is_not_null())
+        .with_columns(percentile=100 * rank.over("kind"))
     )
 
 
 def _surprising(rows: _Rows, score: Score) -> list[_Row]:
-    """Negatives that the score finds most deleterious, positives that it finds least so."""
+    """Negatives that the score finds most deleterious, positives that it finds least so.
+
+    SNVs and indels apart: each kind has a rank of its own.
+    """
     known = _places(rows, score)
     parts = [
-        known.filter(pl.col("label") == label).sort(
-            "oriented", descending=not label, maintain_order=True
-        )
+        known.filter(pl.col("kind") == kind, pl.col("label") == label)
+        .sort("oriented", descending=not label, maintain_order=True)
+        .head(_SURPRISING)
+        .with_row_index("rank", offset=1)
+        for kind in ("substitution", "indel")
         for label in (False, True)
     ]
-    table = pl.concat([part.head(_SURPRISING) for part in parts]).drop("oriented")
-    return table.to_dicts()
+    return pl.concat(parts).drop("oriented").to_dicts()
+
+
+def _scatter(rows: _Rows, score: Score) -> list[_Row]:
+    """Score and measured effect of the variants of a one-gene assay: at most 3,000 of them."""
+    if not rows.clusters.within:
+        return []
+    shown = ["chrom", "pos", "ref", "alt", "effect", "label", "consequence"]
+    known = rows.table.select(*shown, score=pl.col(score.column)).drop_nulls(["effect", "score"])
+    some = known.sample(min(_POINTS, known.height), seed=metrics.SEED)
+    return some.sort("pos", "ref", "alt").to_dicts()
 
 
 def _statuses(table: pl.DataFrame, scores: Sequence[Score]) -> list[_Row]:

@@ -20,7 +20,8 @@ _Panel = alt.LayerChart | alt.FacetChart
 
 _PREFERRED = ("llr", "cosine_distance", "pll_delta", "entropy")
 _MOST_SHOWN = 6
-_WIDTH = 340
+_WIDTH = 320
+_NARROW = 260
 _THIRD = 250
 _STEP = 20
 _DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [10, 4], [4, 2, 1, 2, 1, 2]]
@@ -41,8 +42,9 @@ def _theme(ink: str, faint: str, colours: Sequence[str]) -> Spec:
             "tickColor": ink,
             "labelLimit": 260,
         },
-        "legend": {**text, "titleFontWeight": "normal", "labelLimit": 260, "symbolSize": 90,
-                   "symbolStrokeWidth": 2},
+        # Below: beside the panels, long names would be cut at the edge of the page.
+        "legend": {**text, "titleFontWeight": "normal", "labelLimit": 440, "symbolSize": 90,
+                   "symbolStrokeWidth": 2, "orient": "bottom", "columns": 2, "columnPadding": 24},
         "header": {**text, "titleFontWeight": "normal"},
         "title": {"color": ink, "fontSize": 13, "fontWeight": 600, "anchor": "start"},
         "rule": {"color": ink},
@@ -115,6 +117,7 @@ def _figures(analysis: Analysis, few: Sequence[str]) -> Iterable[Figure | None]:
         _averages(analysis),
         _severity(analysis),
         _effects(analysis),
+        _scatter(analysis),
         _leaks(analysis),
         _calibration(analysis, few),
     )
@@ -148,7 +151,9 @@ def _curves(analysis: Analysis, few: Sequence[str]) -> Figure | None:
     data = analysis.tables["curves"].filter(pl.col("score").is_in(few))
     if not data.height:
         return None
-    names = [name for name in few if name in data["score"]]
+    called = _names_with_counts(analysis)
+    names = [called[name] for name in few if name in data["score"]]
+    data = data.with_columns(pl.col("score").replace(called))
     prevalence = analysis.positives / (analysis.positives + analysis.negatives)
     pick = alt.selection_point(fields=["score"], bind="legend", name="picked")
     panels: list[_Panel] = []
@@ -206,8 +211,17 @@ def _differences(analysis: Analysis) -> Figure | None:
     table = analysis.tables.get("differences")
     if table is None or "auroc_difference" not in table.columns:
         return None
+    score, model = (
+        [pl.col(of).str.split(" · ").list.get(at, null_on_oob=True) for of in "ab"] for at in (0, 1)
+    )
+    # Names of models are long: what both sides share is said once.
+    short = pl.format("{}: {} minus {}", score[0], *model)
     data = _numbers(table, "auroc_difference").with_columns(
-        score=pl.format("{} minus {}", "a", "b")
+        score=pl.when(score[0] == score[1])
+        .then(short)
+        .when(pl.col("a") == analysis.primary.name)
+        .then(pl.format("minus {}", "b"))
+        .otherwise(pl.format("{} minus {}", "a", "b"))
     )
     if not data.height:
         return None
@@ -221,8 +235,9 @@ def _differences(analysis: Analysis) -> Figure | None:
     return Figure(
         "differences",
         "Paired differences",
-        "Both scores on the variants that have both. Where an interval contains 0, these labels "
-        "cannot tell the two apart; this does not mean that they are equal.",
+        "Both scores on the variants that have both. Unless two names are given, a row is "
+        f"{analysis.primary.name} minus the score named. Where an interval contains 0, these "
+        "labels cannot tell the two apart; this does not mean that they are equal.",
         _spec(alt.hconcat(*panels, spacing=24)),
         "differences",
     )
@@ -252,7 +267,9 @@ def _distributions(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         line = base.mark_line(interpolate="step-after").encode(
             _dash("label", ["positive", "negative"])
         )
-        panels.append(alt.layer(area, line).properties(width=_WIDTH, height=150, title=name))
+        sizes = dict(part.group_by("label").agg(pl.col("variants").sum()).iter_rows())
+        title = f"{name} (n = {sizes.get('positive', 0)} + {sizes.get('negative', 0)})"
+        panels.append(alt.layer(area, line).properties(width=_WIDTH, height=150, title=title))
     if not panels:
         return None
     return Figure(
@@ -271,10 +288,15 @@ def _consequences(analysis: Analysis) -> Figure | None:
     data = analysis.tables["severity_levels"].filter(pl.col("score") == name)
     if not data.height:
         return None
-    order = list(dict.fromkeys(data.sort("consequence_rank")["consequence"]))
+    # Groups of fewer than ten are not drawn: the numbers need their labels.
+    counted = pl.format("{} {}", "variants", "label").str.join(", ").over("consequence")
+    data = data.sort("consequence_rank", "label", descending=[False, True]).with_columns(
+        consequence=pl.format("{} ({})", "consequence", counted)
+    )
+    order = list(dict.fromkeys(data["consequence"]))
     labels = [x for x in ("positive", "negative", "unlabelled") if x in data["label"]]
     base = alt.Chart(_data(data)).encode(
-        alt.Y("consequence:N", sort=order, title="most severe first"),
+        alt.Y("consequence:N", sort=order, title=None),
         alt.YOffset("label:N", sort=labels),
         _colour("label", labels),
         tooltip=["consequence:N", "label:N", "variants:Q",
@@ -294,8 +316,8 @@ def _consequences(analysis: Analysis) -> Figure | None:
     return Figure(
         "consequences",
         f"{name} by consequence",
-        "Median, middle half and middle nine tenths, for groups of ten variants or more; in "
-        "Ensembl's order of severity.",
+        "Median, middle half and middle nine tenths, for groups of ten variants or more; the "
+        "most severe first, in Ensembl's order.",
         _spec(chart),
         "severity_levels",
     )
@@ -313,6 +335,11 @@ def _strata(analysis: Analysis, few: Sequence[str]) -> Figure | None:
     scale = alt.Scale(domain=[max(0.0, lowest - 0.05), 1])
     for family in dict.fromkeys(rows["family"]):
         part = rows.filter(pl.col("family") == family)
+        # The n of the primary score; the tooltip has that of the others.
+        sizes = part.filter(pl.col("score") == names[0]).select(
+            "stratum", named=_with_counts("stratum", part.columns)
+        )
+        part = part.with_columns(pl.col("stratum").replace(dict(sizes.iter_rows())))
         order = list(dict.fromkeys(part["stratum"]))
         enough, too_few = _numbers(part, "auroc"), part.filter(pl.col("auroc").is_null())
         tooltip = ["score:N", "stratum:N", "positives:Q", "negatives:Q", "without_score:Q"]
@@ -336,7 +363,7 @@ def _strata(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         layers = [_rule([0.5], scale), interval, point, *([nothing] if too_few.height else [])]
         columns[family == FAMILIES["chrom"]].append(
             alt.layer(*layers).properties(
-                width=_WIDTH, height=22 * len(order), title=f"by {family}"
+                width=_NARROW, height=22 * len(order), title=f"by {family}"
             )
         )
     if not any(columns):
@@ -414,6 +441,39 @@ def _effects(analysis: Analysis) -> Figure | None:
     )
 
 
+def _scatter(analysis: Analysis) -> Figure | None:
+    """Score against measured effect, and the effect along the gene."""
+    if "scatter" not in analysis.tables:
+        return None
+    data, name = analysis.tables["scatter"], analysis.primary.name
+    found = analysis.tables["effects"].filter(pl.col("score") == name).row(0, named=True)
+    rho = f"Spearman {found['spearman']:.3f}, n = {found['variants']:,}"
+    effect = alt.Y("effect:Q", title="measured effect", scale=alt.Scale(zero=False))
+    points = alt.Chart(_data(data)).mark_point(size=26, opacity=0.45, filled=True)
+    tooltip = ["chrom:N", "pos:Q", "ref:N", "alt:N", *_rounded(score=name, effect="effect")]
+    against = points.encode(
+        alt.X("score:Q", title=name, scale=alt.Scale(zero=False)), effect, tooltip=tooltip
+    ).properties(width=_WIDTH, height=_THIRD, title=rho)
+    along = (
+        points.encode(
+            alt.X("pos:Q", title=f"position on {data['chrom'][0]}", scale=alt.Scale(zero=False),
+                  axis=alt.Axis(format="~f", tickCount=4)),
+            effect.title(None),
+            alt.Color("score:Q", title=name, scale=alt.Scale(scheme="viridis")),
+            tooltip=tooltip,
+        )
+        .properties(width=_WIDTH, height=_THIRD, title="along the gene")
+    )  # fmt: skip
+    return Figure(
+        "scatter",
+        f"{name} against the measured effect in {analysis.within}",
+        "One point a variant, 3,000 at most. The interval of Spearman's correlation is of 20 "
+        "blocks of neighbouring places within the gene or element: it holds for this one alone.",
+        _spec(alt.hconcat(against, along, spacing=32)),
+        "scatter",
+    )
+
+
 def _leaks(analysis: Analysis) -> Figure | None:
     table = analysis.tables["headline"].filter(pl.col("kind") != "score")
     data = _numbers(table, "auroc")
@@ -458,8 +518,9 @@ def _calibration(analysis: Analysis, few: Sequence[str]) -> Figure | None:
         words = lines.mark_text(align="right", dy=-6, fontSize=10).encode(
             alt.Text("name:N"), x=alt.value(_THIRD)
         )
+        n = _names_with_counts(analysis)[name]
         panels.append(
-            alt.layer(lines, words, band, line).properties(width=_THIRD, height=_THIRD, title=name)
+            alt.layer(lines, words, band, line).properties(width=_THIRD, height=_THIRD, title=n)
         )
     # With one cluster there is no other that could predict.
     if "reliability" in analysis.tables:
@@ -517,10 +578,11 @@ def _dots(
     shape: str | None = None,
     y_labels: bool = True,
 ) -> _Panel:
-    """A point with its interval for each score, in the order of the table."""
+    """A point with its interval for each score, in the order of the table; n beside its name."""
+    table = table.with_columns(score=_with_counts("score", table.columns))
     order = table["score"].to_list()
     scale = alt.Scale(domain=list(domain)) if domain else alt.Scale(zero=False)
-    axis = alt.Axis(labelLimit=420) if y_labels else alt.Axis(labels=False, ticks=False)
+    axis = alt.Axis(labelLimit=520) if y_labels else alt.Axis(labels=False, ticks=False)
     counts = [f"{name}:Q" for name in ("variants", "positives", "negatives", "without_score")
               if name in table.columns]  # fmt: skip
     base = alt.Chart(_data(table)).encode(alt.Y("score:N", sort=order, title=None, axis=axis))
@@ -536,8 +598,23 @@ def _dots(
         kinds = [k for k in ("score", "baseline", "feature", "gene") if k in table[shape]]
         point = point.encode(_shape(shape, kinds), _colour(shape, kinds))
     return alt.layer(_rule(chance, scale), interval, point).properties(
-        width=_WIDTH, height=alt.Step(_STEP)
+        width=_NARROW, height=alt.Step(_STEP)
     )
+
+
+def _with_counts(name: str, columns: Sequence[str]) -> pl.Expr:
+    """A column of names with how many variants stand behind each: n = positives + negatives."""
+    counts = [c for c in ("positives", "negatives") if c in columns] or [
+        c for c in ("variants",) if c in columns
+    ]
+    words = " + ".join(["{}"] * len(counts))
+    return pl.format(f"{{}} (n = {words})", name, *counts) if counts else pl.col(name)
+
+
+def _names_with_counts(analysis: Analysis) -> dict[str, str]:
+    """Name of each score -> with its positives and negatives."""
+    named = _with_counts("score", ("positives", "negatives"))
+    return dict(analysis.tables["headline"].select("score", named=named).iter_rows())
 
 
 def _colour(field: str, values: Sequence[str], *, of_lines: bool = False) -> alt.Color:

@@ -10,7 +10,7 @@ is one product of a sparse and a dense matrix.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -27,6 +27,7 @@ SEED = 0
 TOO_FEW = 10
 """With fewer positives or negatives than this there is no number."""
 BLOCK_BASES = 1_000_000
+BLOCKS_OF_ASSAY = 20
 BINS = 4_096
 CURVE_POINTS = np.linspace(0.0, 1.0, 201)
 _LEVELS = (2.5, 97.5)
@@ -63,16 +64,18 @@ class Clusters:
         copies: how often each resample holds each cluster; the same for all that is compared.
         choice: what the clusters are, for people.
         names: of the clusters.
+        within: the gene or element of which the clusters are blocks; empty where there are several.
     """
 
     of_row: Int[np.ndarray, " variant"]
     copies: Float[np.ndarray, "cluster resample"]
     choice: str
     names: Sequence[str] = ()
+    within: str = ""
 
     def rows(self, chosen: Shaped[np.ndarray, " some"]) -> "Clusters":
         """The same resamples, seen by some of the variants: a mask, or row numbers."""
-        return Clusters(self.of_row[chosen], self.copies, self.choice, self.names)
+        return replace(self, of_row=self.of_row[chosen])
 
     @property
     def effective(self) -> float:
@@ -192,10 +195,10 @@ def clusters(
     """Genes where the labels name any, else blocks of the genome; and the resamples of them.
 
     A variant in two genes (``TP53-AS1|TP53``) joins them: groups that share a name, directly or by
-    way of others, are one cluster.
+    way of others, are one cluster. An assay of one gene or element has blocks within it.
 
     Args:
-        table: with ``chrom``, ``pos`` and, if there are any, ``group`` (nullable).
+        table: with ``chrom``, ``pos`` and, if there are any, ``group`` and ``effect`` (nullable).
         block_bases: length of a block.
         resamples: how many.
         seed: of the resamples.
@@ -221,8 +224,36 @@ def clusters(
     if grouped and n > grouped:
         choice += f", and {blocks} where no group is named"
     if n < 2:
+        assay = _blocks_of_assay(table, names, resamples, seed)
+        if assay is not None:
+            return assay
         choice = "a single cluster, which gives no interval"
     return Clusters(number, draw(n, resamples, seed), choice, names)
+
+
+def _blocks_of_assay(
+    table: pl.DataFrame, names: Sequence[str], resamples: int, seed: int
+) -> Clusters | None:
+    """Blocks of neighbouring places within the one gene of an assay; None for other labels.
+
+    Where effects were measured all over one gene or element (saturation editing, MPRA) the question
+    is how well a score orders its variants, and not how well it would do in another gene.
+    """
+    places = table["pos"].n_unique() if "effect" in table.columns and names else 0
+    if places < 2 * BLOCKS_OF_ASSAY or not table["effect"].count() or table["chrom"].n_unique() > 1:
+        return None
+    place = table["pos"].rank("dense").cast(pl.Int64) - 1
+    number = (place * BLOCKS_OF_ASSAY // places).to_numpy()
+    ends = table.group_by(pl.Series(number).alias("block")).agg(
+        first=pl.col("pos").min(), last=pl.col("pos").max(), chrom=pl.col("chrom").first()
+    )
+    said = ends.sort("block").select(pl.format("{}:{}-{}", "chrom", "first", "last")).to_series()
+    choice = (
+        f"{BLOCKS_OF_ASSAY} blocks of neighbouring places within {names[0]}; "
+        "intervals hold for it alone, and say nothing of other genes"
+    )
+    copies = draw(BLOCKS_OF_ASSAY, resamples, seed)
+    return Clusters(number, copies, choice, said.to_list(), within=names[0])
 
 
 def joined_groups(spelled: Iterable[str]) -> dict[str, str]:

@@ -18,10 +18,12 @@ import altair
 import polars as pl
 import vl_convert
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from ntvep.evaluate.analysis import TOO_FEW as TOO_FEW_WORDS
 from ntvep.evaluate.analysis import Analysis, Score
 from ntvep.evaluate.figures import DARK, LIGHT, Figure, figures, themed
+from ntvep.evaluate.methods import methods
 from ntvep.evaluate.metrics import TOO_FEW, in_words
 from ntvep.evaluate.published import PUBLISHED
 from ntvep.genome import canonical
@@ -30,7 +32,7 @@ from ntvep.provenance import Provenance
 MARK = "ntvep-report.json"
 """File by which a folder is known to be a report."""
 _ROWS_SHOWN = 200
-_GENES_SHOWN = 30
+_GENES_SHOWN = 20
 _PNG_SCALE = 2.0
 # Vega-Lite as vl-convert names it: 6.4 for altair's v6.4.1.
 _VEGA_LITE = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
@@ -62,12 +64,16 @@ class Report:
         sets: the sets of labels.
         models: provenance of the scores by the model's name in the report.
         labels: the label files.
+        releases: ``source``, ``positives``, ``negatives``, ``unlabelled``: what they hold.
+        software: versions of what computes the numbers.
         version, command: of this ntvep.
     """
 
     sets: Sequence[LabelSet]
     models: Mapping[str, Provenance | None]
     labels: Sequence[str]
+    releases: pl.DataFrame
+    software: Mapping[str, str]
     version: str
     command: str
 
@@ -118,11 +124,25 @@ def _page(report: Report, sets: Sequence[Mapping[str, object]], specs: Mapping[s
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"cell": _cell, "interval": _interval}
+    environment.filters |= {
+        "cell": _cell,
+        "interval": _interval,
+        "three": _three,
+        "score": _score,
+        "breakable": _breakable,
+    }
     source = files("ntvep.evaluate").joinpath("report.html.jinja").read_text("utf-8")
     return environment.from_string(source).render(
         report=report,
         sets=sets,
+        methods=[
+            *methods(
+                report.models,
+                report.releases,
+                [labels.analysis for labels in report.sets],
+                report.software,
+            )
+        ],
         published=_rows(PUBLISHED, len(PUBLISHED)),
         provenance={name: provenance_rows(made) for name, made in report.models.items()},
         specs=specs,
@@ -145,48 +165,160 @@ def _set(
     analysis = labels.analysis
     headline = analysis.tables["headline"].to_dicts()
     first = headline[0]
-    rule = next((row for row in headline if row["score"] == "consequence rule"), None)
-    labelled = analysis.positives + analysis.negatives
     statuses = analysis.tables["statuses"]
     kinds = [
         kind for kind in ("snv", "indel") if first[f"{kind}_positives"] + first[f"{kind}_negatives"]
     ]
+    # SNVs apart from indels, where there are both.
+    kinds = kinds if len(kinds) > 1 else []
+    matched = _dicts(analysis, "match_groups")
     return {
         "prefix": prefix,
-        # SNVs apart from indels, where there are both.
-        "kinds": kinds if len(kinds) > 1 else [],
-        "common": analysis.tables.get("common", pl.DataFrame()).to_dicts(),
-        "genes": _tabled(analysis, "genes", pl.col("score") == analysis.primary.name),
-        "hits": [
-            row | {"links": _links(row)}
-            for row in analysis.tables.get("hits", pl.DataFrame()).to_dicts()
+        "kinds": kinds,
+        "scores": _scores(headline, kinds),
+        "common": _scores(_dicts(analysis, "common"), []),
+        "sensitivity": _by_specificity(_dicts(analysis, "sensitivity")),
+        # All scores of a subset together.
+        "matched": [
+            row
+            for subset in dict.fromkeys(row["subset"] for row in matched)
+            for row in matched
+            if row["subset"] == subset and row["kind"] == "score"
         ],
+        "leaks": _by_subset([row for row in matched if row["kind"] != "score"]),
+        "genes": _genes(analysis),
+        "hits": _listed(analysis, "hits"),
         "few": _few(analysis),
         "analysis": analysis,
-        "notes": labels.notes,
-        "headline": headline,
+        "notes": [*labels.notes, *_of_one_gene(headline)],
+        "labelled": analysis.positives + analysis.negatives,
         "first": first,
-        "rule": rule,
-        "labelled": labelled,
-        "coverage": 1 - first["without_score"] / labelled if labelled else None,
+        "cards": list(_cards(analysis, headline, kinds)),
         "figures": drawn,
         "outcomes": _rows(labels.outcomes, labels.outcomes.height),
         "statuses": _rows(statuses, statuses.height),
-        "surprising": [
-            row | {"links": _links(row)}
-            for row in analysis.tables.get("surprising", pl.DataFrame()).to_dicts()
-        ],
+        "surprising": _listed(analysis, "surprising"),
     }
 
 
-def _tabled(
-    analysis: Analysis, name: str, which: pl.Expr | None = None
-) -> Mapping[str, object] | None:
-    if name not in analysis.tables:
+def _dicts(analysis: Analysis, name: str) -> list[dict[str, Any]]:
+    return analysis.tables[name].to_dicts() if name in analysis.tables else []
+
+
+_KINDS = {
+    "score": "Scores",
+    "baseline": "Rules that read no sequence",
+    "feature": "Columns of the labels, and scores of others",
+    "gene": "What the gene alone tells",
+}
+
+
+def _scores(rows: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> Mapping[str, Any] | None:
+    """A table of scores by kind; what is to be said of rows stands below it, each note once."""
+    if not rows:
         return None
-    table = analysis.tables[name]
-    table = (table if which is None else table.filter(which)).drop("kind", "model", strict=False)
-    return {**_rows(table, _GENES_SHOWN), "height": table.height}
+    notes = list(dict.fromkeys(row["note"] for row in rows if row["note"]))
+    marked = [{**row, "mark": notes.index(row["note"]) + 1 if row["note"] else ""} for row in rows]
+    of_kind = {
+        words: [row for row in marked if row["kind"] == kind] for kind, words in _KINDS.items()
+    }
+    return {
+        "kinds": kinds,
+        "groups": {words: found for words, found in of_kind.items() if found},
+        "notes": notes,
+    }
+
+
+def _cards(
+    analysis: Analysis, headline: Sequence[Mapping[str, Any]], kinds: Sequence[str]
+) -> Iterator[tuple[str, str, str]]:
+    """The few numbers on top: title, number, and what must be known of it."""
+    first = headline[0]
+    for kind in kinds or [""]:
+        name = f"{kind}_auroc" if kind else "auroc"
+        of_kind = {"snv": ", SNVs", "indel": ", indels", "": ""}[kind]
+        if first[name] is None:
+            words = f"fewer than {TOO_FEW} of a class"
+        elif first[f"{name}_low"] is None:
+            words = "no interval: too few clusters"
+        else:
+            words = "95 % interval " + in_words(first[f"{name}_low"], first[f"{name}_high"])
+        yield f"AUROC of {first['score']}{of_kind}", _three(first[name]), words
+    for row in headline:
+        # The other models' score of this name, beside the first.
+        same = row["score"].split(" · ")[0] == first["score"].split(" · ")[0]
+        if same and row["kind"] == "score" and row is not first:
+            yield f"AUROC of {row['score']}", _three(row["auroc"]), _interval_words(row, "auroc")
+    rule = next((row for row in headline if row["score"] == "consequence rule"), None)
+    if rule is not None and rule["auroc"] is not None:
+        said = rule["note"] or "a rule that reads no sequence"
+        yield "AUROC of the consequence alone", _three(rule["auroc"]), said
+    prevalence = f"chance is the prevalence, {_three(first['prevalence'])}"
+    yield f"AUPRC of {first['score']}", _three(first["auprc"]), prevalence
+    labelled = analysis.positives + analysis.negatives
+    if labelled:
+        yield (
+            "Labelled variants with a score",
+            f"{100 * (1 - first['without_score'] / labelled):.1f} %",
+            f"of {analysis.positives:,} positives and {analysis.negatives:,} negatives",
+        )
+
+
+def _three(value: float | None) -> str:
+    return TOO_FEW_WORDS if value is None else f"{value:.3f}"
+
+
+def _interval_words(row: Mapping[str, Any], name: str) -> str:
+    if row[name] is None:
+        return f"fewer than {TOO_FEW} of a class"
+    return in_words(row[f"{name}_low"], row[f"{name}_high"], "95 % interval ")
+
+
+def _of_one_gene(headline: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Where a rule's or a feature's figure rests on one gene, and the primary score's does not."""
+    for row in headline:
+        if row["kind"] in ("baseline", "feature") and " lie in " in row["note"]:
+            said = "; ".join(part for part in row["note"].split("; ") if " lie in " in part)
+            if said not in headline[0]["note"]:
+                yield f"{row['score']}: {said}. Its figure is a figure of that gene."
+
+
+def _by_specificity(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """A row a score, a column a specificity."""
+    if not rows:
+        return None
+    levels = list(dict.fromkeys(row["specificity"] for row in rows))
+    scores = dict.fromkeys(row["score"] for row in rows)
+    found = {(row["score"], row["specificity"]): row for row in rows}
+    return {
+        "levels": [f"{100 * level:g} %" for level in levels],
+        "rows": {score: [found[score, level] for level in levels] for score in scores},
+    }
+
+
+def _by_subset(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """AUROC of what reads no sequence: a row a subset, a column a rule."""
+    subsets, scores = (dict.fromkeys(row[name] for row in rows) for name in ("subset", "score"))
+    found = {(row["subset"], row["score"]): row for row in rows}
+    return {
+        "scores": list(scores),
+        "rows": {s: [found[s, score] for score in scores] for s in subsets},
+    }
+
+
+def _listed(analysis: Analysis, name: str) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    """Variants with links, by kind and label."""
+    tables: dict[str, list[Mapping[str, Any]]] = {}
+    for row in _dicts(analysis, name):
+        words = f"{'Positives' if row['label'] else 'Negatives'}, {row['kind']}s"
+        tables.setdefault(words, []).append(row | {"links": _links(row)})
+    return tables
+
+
+def _genes(analysis: Analysis) -> Mapping[str, Any] | None:
+    """The primary score gene by gene, those with most pairs first."""
+    found = [r for r in _dicts(analysis, "genes") if r["score"] == analysis.primary.name]
+    return {"rows": found[:_GENES_SHOWN], "height": len(found)} if found else None
 
 
 def _few(analysis: Analysis) -> str:
@@ -268,8 +400,19 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _interval(row: Mapping[str, Any], name: str) -> str:
-    """Value (low to high), or why there is none."""
+def _score(value: float) -> str:
+    """Of a column of scores: three decimals, more where they are small."""
+    return f"{value:.3f}" if abs(value) >= 0.01 or not value else f"{value:.3g}"
+
+
+def _breakable(text: str) -> Markup:
+    """Text that may be broken behind each underscore."""
+    return Markup("_<wbr>").join(text.split("_"))
+
+
+def _interval(row: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """A number and, apart from it, its interval; or why there is none."""
     if row.get(name) is None:
-        return TOO_FEW_WORDS if row.get("note") == TOO_FEW_WORDS else "\N{EN DASH}"
-    return f"{row[name]:.3f} ({in_words(row[f'{name}_low'], row[f'{name}_high'])})"
+        return (TOO_FEW_WORDS if row.get("note") == TOO_FEW_WORDS else "\N{EN DASH}"), ""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{row[name]:.3f}", "no interval" if low is None else f"{low:.3f} to {high:.3f}"

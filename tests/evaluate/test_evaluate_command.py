@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from typer.testing import CliRunner
 
 from ntvep.cli import app
@@ -153,7 +153,7 @@ def test_one_cluster_gives_no_interval(tmp_path):
     given = files(tmp_path / "written", scores, labels)
     (line,) = evaluate(*given, tmp_path / "report", command="")
     assert "(no interval;" in line
-    assert "no interval)" in (tmp_path / "report" / "index.html").read_text()
+    assert "<small>no interval</small>" in (tmp_path / "report" / "index.html").read_text()
 
 
 def test_orientation_reaches_every_table(report):
@@ -166,10 +166,24 @@ def test_orientation_reaches_every_table(report):
     severity = {r["score"]: r["spearman"] for r in table(report, "severity").to_dicts()}
     assert severity["llr"] > 0.1
     surprising = table(report, "surprising")
-    negatives = surprising.filter(~pl.col("label"))
-    assert negatives["value"].is_sorted()
-    assert negatives["percentile"].min() > 50
-    assert surprising.filter("label")["value"][0] == surprising["value"].max()
+    # SNVs and indels are ranked apart, and so are their percentiles.
+    scores, labels = variants()
+    ok = scores.join(labels, ["chrom", "pos", "ref", "alt"]).filter(pl.col("status") == "ok")
+    for kind, whole in (
+        ("substitution", ok.filter(pl.col("ref") == "A")),
+        ("indel", ok.filter(pl.col("ref") != "A")),
+    ):
+        part = surprising.filter(pl.col("kind") == kind)
+        for label, lowest_first in ((False, True), (True, False)):
+            rows = part.filter(pl.col("label") == label)
+            expected = whole.filter(pl.col("label") == label)["llr"].sort(
+                descending=not lowest_first
+            )
+            assert rows["value"].to_list() == expected[:10].to_list()
+            assert rows["rank"].to_list() == list(range(1, 11))
+        row = part.row(0, named=True)
+        above = (whole["llr"] > row["value"]).sum() + 1
+        assert row["percentile"] == pytest.approx(100 * above / whole.height)
 
 
 def test_every_label_row_has_an_outcome(tmp_path):
@@ -332,7 +346,8 @@ def test_a_class_that_is_absent_or_small_fails_no_run(tmp_path):
         assert table(folder / "r", "headline")["auroc"].null_count() == 6
     hits = table(folder / "r", "hits")
     ok = scores.join(labels.filter(kept), ["chrom", "pos"]).filter(pl.col("status") == "ok")
-    rank = (-ok["llr"]).rank() / ok.height * 100
+    # Among the variants of the same kind.
+    rank = (-pl.col("llr")).rank().over("ref") / pl.len().over("ref") * 100
     expected = ok.with_columns(percentile=rank).filter(~pl.col("label")).sort("llr")
     assert hits["pos"].to_list() == expected["pos"].to_list()
     assert hits["percentile"].to_list() == pytest.approx(expected["percentile"].to_list())
@@ -553,3 +568,68 @@ def test_a_system_that_does_not_say_which_cores_there_are(monkeypatch):
     """As macOS."""
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert 1 <= analysis._workers() <= 4
+
+
+def test_sensitivity_at_fixed_specificity_is_a_point_of_the_roc_curve(report):
+    scores, labels = variants()
+    ok = scores.join(labels, ["chrom", "pos", "ref", "alt"]).filter(pl.col("status") == "ok")
+    false, true, _ = roc_curve(ok["label"], -ok["llr"], drop_intermediate=False)
+    rows = table(report, "sensitivity").filter(pl.col("score") == "llr").to_dicts()
+    assert [row["specificity"] for row in rows] == [0.9, 0.95, 0.99]
+    for row in rows[:2]:
+        exact = np.interp(1 - row["specificity"], false, true)
+        assert row["sensitivity"] == pytest.approx(exact, abs=1e-9)
+        assert row["sensitivity_low"] < row["sensitivity"] < row["sensitivity_high"]
+    # Fewer than ten of 360 negatives lie above a threshold at 99 %.
+    assert (rows[2]["sensitivity"], rows[2]["note"]) == (None, "too few")
+
+
+def test_an_assay_of_one_gene_has_blocks_within_it(tmp_path):
+    """Effects all over one gene: a scatter, Spearman's correlation, and intervals for that gene."""
+    scores, labels = variants()
+    labels = labels.filter(pl.col("chrom") == "chr20").with_columns(group=pl.lit("BRCA1"))
+    (found,) = judge(*files(tmp_path, scores, labels), command="").sets
+    assert found.analysis.within == "BRCA1"
+    assert found.analysis.clusters.startswith("20 blocks of neighbouring places within BRCA1")
+    tables = found.analysis.tables
+    row = tables["headline"].row(0, named=True)
+    assert 15 < row["positive_clusters"] <= 20
+    assert row["auroc_low"] < row["auroc"] < row["auroc_high"]
+    # There is no other gene that a score could know.
+    assert "averages" not in tables
+    assert "share of positives in the gene" not in tables["headline"]["score"]
+    joined = scores.join(labels, ["chrom", "pos", "ref", "alt"]).filter(pl.col("status") == "ok")
+    effect = tables["effects"].filter(pl.col("score") == "llr").row(0, named=True)
+    exact = stats.spearmanr(joined["llr"], joined["effect"]).statistic
+    assert effect["spearman"] == pytest.approx(exact, abs=1e-12)
+    assert effect["spearman_low"] < exact < effect["spearman_high"]
+    scatter = tables["scatter"]
+    assert (
+        scatter.select("pos", "score", "effect").rows()
+        == joined.sort("pos").select("pos", "llr", "effect").rows()
+    )
+    # Without effects, variants of one gene are one cluster: nothing says how genes differ.
+    labels = labels.with_columns(effect=pl.lit(None, pl.Float64))
+    (tmp_path / "labels").mkdir()
+    (found,) = judge(*files(tmp_path / "labels", scores, labels), command="").sets
+    assert found.analysis.within == ""
+    assert "scatter" not in found.analysis.tables
+
+
+def test_a_figure_that_rests_on_one_gene_is_said_where_it_stands(tmp_path):
+    """Two genes have an AF; the others have llr and the consequence."""
+    scores, labels = variants()
+    rows = pl.int_range(pl.len())
+    labels = labels.with_columns(
+        AF=pl.when(rows % 3 == 0).then("AF"),
+        group=pl.when((rows % 3 == 0) & (rows % 15 != 0))
+        .then(pl.lit("CDKL5"))
+        .otherwise(pl.format("G{}", rows % 40)),
+    )
+    given = files(tmp_path, scores, labels)
+    evaluate(*given, tmp_path / "report", command="")
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "positives lie in CDKL5" in page
+    assert "Its figure is a figure of that gene." in page
+    of_llr = table(tmp_path / "report", "headline").row(0, named=True)["note"]
+    assert "CDKL5" not in of_llr

@@ -100,6 +100,10 @@ def test_nothing_is_loaded_from_elsewhere(parsed):
     assert policy["content"].startswith("default-src 'none'")
 
 
+def _positives():
+    return int(variants()[1]["label"].sum())
+
+
 def test_what_is_said(page, parsed):
     text = " ".join("".join(parsed.text).split())
     for said in (
@@ -114,6 +118,13 @@ def test_what_is_said(page, parsed):
         "Leak check",
         "Outcome of every label",
         "The most surprising variants",
+        "Negatives, substitutions",
+        "Positives, indels",
+        "Sensitivity at fixed specificity",
+        "Rules that read no sequence",
+        "1,000 resamples of whole clusters (seed 0;",
+        "scikit-learn 1.",
+        f"{_positives()} positives, {600 - _positives()} negatives and 0 without a label",
         "Local likelihood ratio",
         "NT-2.5b-multi",
         "md5 of the contigs",
@@ -134,6 +145,22 @@ def test_readable_without_a_script_or_a_pointer(parsed):
     tables = sum(tag == "details" for tag, _ in parsed.tags)
     assert len(sections) == len(stills) == tables >= 9
     assert all(len(still["alt"]) > 40 for still in stills)
+
+
+def test_variants_have_their_whole_place_and_alleles(parsed):
+    text = " ".join("".join(parsed.text).split())
+    scores, labels = variants()
+    known = scores.join(labels, ["chrom", "pos", "ref", "alt"]).filter(~pl.col("label"))
+    first = known.filter(pl.col("alt") == "C").sort("llr", nulls_last=True).row(0, named=True)
+    assert f"{first['chrom']}:{first['pos']}CAG > C{first['llr']:.3f}" in text
+
+
+def test_figures_have_their_n(page):
+    specs = json.loads(re.search(r'id="specs">(.*?)</script>', page.read_text(), re.DOTALL)[1])
+    for name in ("headline", "curves", "differences", "distributions", "strata", "averages",
+                 "severity", "effects", "leaks", "calibration"):  # fmt: skip
+        assert re.search(r"\(n = \d+( \+ \d+)?\)", json.dumps(specs[f"figure-{name}"])), name
+    assert re.search(r"\(\d+ positive, \d+ negative\)", json.dumps(specs["figure-consequences"]))
 
 
 def test_specifications_tell_series_apart_without_colour(page):
