@@ -142,3 +142,23 @@ def annotate(
         on_bad_record=on_bad_record,
         force=force,
     )
+
+
+@app.command(epilog="Example: `ntvep cohort counts scored/*.summary.json -o samples.tsv`")
+def counts(
+    summaries: Annotated[
+        list[Path], typer.Argument(help="NAME.vcf.gz.summary.json of annotated VCFs.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help=".tsv, a line a sample.")],
+    sheet: Annotated[
+        Path | None, typer.Option(help="The sample sheet, whose other columns are added.")
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Count records, alleles and statuses of each sample."""
+    from ntvep.commands.cohort import counts as count_files
+
+    set_up_log(quiet, verbose)
+    count_files(summaries, output, sheet, force=force)

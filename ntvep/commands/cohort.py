@@ -13,6 +13,7 @@ import polars as pl
 from ntvep.commands.chunks import joined
 from ntvep.commands.inputs import all_chunks, judge_assembly, opened_vcf
 from ntvep.commands.options import OnBadRecord
+from ntvep.commands.sheet import read_sheet
 from ntvep.commands.summary import Summary
 from ntvep.errors import InputError
 from ntvep.io import vcf_made
@@ -22,7 +23,7 @@ from ntvep.io.tables import read_distinct, read_row_groups, table_writer
 from ntvep.io.vcf_sites import sites_header
 from ntvep.io.vcf_write import bgzip_writer
 from ntvep.pipeline import minimal
-from ntvep.schema import DISTINCT, KEY, MINIMAL, SAMPLES
+from ntvep.schema import DISTINCT, KEY, MINIMAL, SAMPLES, Status
 
 _SPELLED = [column.name for column in KEY if column.name not in ("record", "allele")]
 _SAME = ["chrom", *(column.name for column in MINIMAL)]
@@ -234,3 +235,33 @@ def _numbered(scored: Sequence[Path]) -> Iterator[tuple[Path, pl.DataFrame]]:
             record = pl.int_range(first, first + rows.height, dtype=pl.UInt32)
             yield path, rows.with_columns(record.alias("record"))
             first += rows.height
+
+
+def counts(
+    summaries: Sequence[Path], output: Path, sheet: Path | None = None, *, force: bool = False
+) -> None:
+    """A line for each sample: what the sheet says of it, and the counts of its summary.
+
+    Args:
+        summaries: ``NAME.vcf.gz.summary.json`` of each.
+        output: .tsv.
+        sheet: the samples, if there is one.
+        force: replace an output that exists.
+    """
+    said = {sample.name: sample.more for sample in read_sheet(sheet)[0]} if sheet else {}
+    rows, statuses = [], set[str]()
+    for path in summaries:
+        name = path.name.removesuffix(".summary.json").removesuffix(".vcf.gz")
+        counted = json.loads(path.read_text("utf-8"))
+        statuses |= set(counted["statuses"])
+        numbers = {key: counted[key] for key in ("records", "alleles")} | counted["statuses"]
+        more = {column: cell or None for column, cell in said.get(name, {}).items()}
+        rows.append({"sample": name, **more, **numbers})
+    # Every status that occurs, in the order of the definitions.
+    own = list(next(iter(said.values()), {}))
+    columns = ["sample", *own, "records", "alleles", *(s.value for s in Status if s in statuses)]
+    table = pl.DataFrame(
+        {column: [row.get(column, 0) for row in rows] for column in dict.fromkeys(columns)}
+    )
+    with staged([output], force=force) as staging:
+        table.write_csv(staging.path(output), separator="\t")

@@ -125,7 +125,32 @@ def check_sheet(
         InputError: all that is wrong, a line each.
     """
     samples, problems = read_sheet(path)
-    genome = None
+    check_samples(str(path), samples, problems, reference, on_bad_record, limit)
+    return samples
+
+
+def check_samples(
+    name: str,
+    samples: Sequence[Sample],
+    found: Sequence[str],
+    reference: Path,
+    on_bad_record: OnBadRecord,
+    limit: float,
+) -> None:
+    """Stop if anything is wrong with the first records of some VCFs.
+
+    Args:
+        name: of what lists them, for messages.
+        samples: the VCFs.
+        found: what is wrong already.
+        reference: FASTA that all must be of.
+        on_bad_record: whether lines that are no records are a fault.
+        limit: the share of REF disagreements that is a wrong build.
+
+    Raises:
+        InputError: all that is wrong, a line each.
+    """
+    problems, genome = list(found), None
     try:
         genome = open_reference(reference)
     except InputError as error:
@@ -137,14 +162,8 @@ def check_sheet(
         except InputError as error:
             problems.append(f"sample {sample.name}: {error}")
     if problems:
-        raise InputError(_said(path, problems))
-    return samples
-
-
-def _said(path: Path, problems: Sequence[str]) -> str:
-    if len(problems) == 1:
-        return f"{path}: {problems[0]}"
-    return "\n  ".join([f"{path}: {len(problems)} things are wrong:", *problems])
+        many = f"{len(problems)} things are wrong:\n  " if len(problems) > 1 else ""
+        raise InputError(f"{name}: {many}" + "\n  ".join(problems))
 
 
 def _wrong_vcf(
