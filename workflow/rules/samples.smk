@@ -6,6 +6,11 @@ PARTS = [NAMES[first : first + PART] for first in range(0, len(NAMES), PART)]
 SCORED = [
     *expand(HERE / "{sample}.vcf.gz", model=MODELS, sample=NAMES),
     *expand(HERE / "{name}", model=MODELS, name=["summary.json", "samples.tsv"]),
+    *expand(
+        HERE / "pages" / "{sample}.html",
+        model=MODELS,
+        sample=NAMES if config["pages"] else [],
+    ),
 ]
 SCORES = HERE / "alleles"
 MAX_ALLELE_BASES = max(settings["max_allele_bases"] for settings in MODELS.values())
@@ -144,3 +149,31 @@ rule counts:
     shell:
         "ntvep cohort counts {input.summaries:q} {params.sheet} --output {output:q} --force"
         " 2> {log:q}"
+
+
+rule page:
+    input:
+        vcf=HERE / "{sample}.vcf.gz",
+        labels=lambda wildcards: USED_LABELS,
+        reference=config["reference"],
+    output:
+        report(
+            HERE / "pages" / "{sample}.html",
+            category="Samples",
+            labels={"sample": "{sample}", "model": "{model}"},
+        ),
+    log:
+        LOGS / OF_MODEL / "pages" / "{sample}.log",
+    benchmark:
+        BENCHMARKS / OF_MODEL / "pages" / "{sample}.tsv"
+    wildcard_constraints:
+        sample="|".join(map(re.escape, NAMES)),
+    conda:
+        "../envs/ntvep.yaml"
+    params:
+        labels=lambda wildcards, input: options_of(
+            {"labels": list(input.labels)}, "labels"
+        ),
+    shell:
+        "ntvep table {input.vcf:q} {params.labels} --reference {input.reference:q}"
+        " --output {output:q} --force > {log:q} 2>&1"
