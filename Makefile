@@ -11,15 +11,7 @@ INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt \
 .PHONY: demo test test-quick test-slurm docs lint format clean
 
 demo: $(VENV)/.demo
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES)
-	@echo
-	@cat results/demo/compare.txt
-	@echo
-	@echo "Results:"
-	@echo "  results/demo/scores.vcf.gz      the VCF, annotated (bgzip, indexed)"
-	@echo "  results/demo/scores.parquet     the same scores as a table"
-	@echo "  results/demo/alleles.parquet    every allele and its status, before scoring"
-	@echo "  results/demo/logs               what each step said"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" recipes/demo.sh $(CORES)
 
 test: $(VENV)/.test
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -q -n 2

@@ -21,6 +21,7 @@ from ntvep.schema import (
     FRAMESHIFTED,
     KNOWN_KEY,
     LENGTH_CHANGE,
+    MINIMAL,
     SOURCE,
     STATUS_DTYPE,
     TOKENS,
@@ -180,12 +181,29 @@ def placed(
     Returns:
         ALLELES, with ``ok`` replaced where REF, its place or the allele's length forbid a score.
     """
+    return minimal(alleles, reference, max_allele_bases)[0]
+
+
+def minimal(
+    alleles: pl.DataFrame, reference: Reference, max_allele_bases: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What :func:`placed` returns, and the minimal form of each allele whose status is ``ok``.
+
+    Returns:
+        ALLELES; and ``row``, ``chrom`` in its canonical spelling, and MINIMAL.
+    """
     locate = locator(reference, max_allele_bases)
-    statuses = []
-    for chrom, pos, ref, alt, status in _key_rows(alleles):
+    statuses, rows = [], []
+    for row, (chrom, pos, ref, alt, status) in enumerate(_key_rows(alleles)):
         found = locate(chrom, pos, ref, alt) if status == Status.OK else Status(status)
-        statuses.append(found if isinstance(found, Status) else Status.OK)
-    return _with_statuses(alleles, statuses)
+        if not isinstance(found, Status):
+            edit, _ = found
+            bases = dna.decode(edit.ref), dna.decode(edit.alt)
+            rows.append((row, canonical(chrom), edit.start, *bases))
+            found = Status.OK
+        statuses.append(found)
+    schema = {"row": pl.UInt32(), "chrom": pl.String(), **{c.name: c.dtype for c in MINIMAL}}
+    return _with_statuses(alleles, statuses), pl.DataFrame(rows, schema, orient="row")
 
 
 def resolve(alleles: pl.DataFrame, context: ScoringContext) -> tuple[pl.DataFrame, int]:

@@ -312,6 +312,21 @@ KNOWN_KEY = pl.Schema(
     }
 )
 
+# The minimal form of an allele, by which those of many VCFs are one: the shared suffix goes first,
+# then the shared prefix; nothing is left-aligned.
+MINIMAL = (
+    Column("start", pl.Int64(), "bases, 0-based", "place of the first changed base"),
+    Column("removed", pl.String(), "", "bases of REF that change"),
+    Column("inserted", pl.String(), "", "bases of ALT in their place"),
+)
+SAMPLES = Column("samples", pl.UInt32(), "count", "VCFs of the sample sheet that list this allele")
+# Distinct alleles of many VCFs, each as the shortest of its records spells it.
+DISTINCT = (
+    *(column for column in KEY if column.name not in ("record", "allele")),
+    *MINIMAL,
+    SAMPLES,
+)
+
 # What a label source says of one allele. Beside these, a LABELS table may have Float64 columns of
 # any other name: features of the source (AF, phyloP, CADD) that serve as baselines.
 LABELS = (

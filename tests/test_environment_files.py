@@ -1,4 +1,4 @@
-"""The pins of constraints.txt and of envs/*.yaml are one set, and pyproject allows it."""
+"""The pins of constraints.txt and of workflow/envs/*.yaml are one set, and pyproject allows it."""
 
 import re
 import subprocess
@@ -41,7 +41,7 @@ def test_pyproject_allows_the_pins(pins, requirements):
 
 @pytest.mark.parametrize("name", ["ntvep.yaml", "ntvep-gpu.yaml"])
 def test_conda_environments_have_the_pins(pins, requirements, name):
-    content = yaml.safe_load((ROOT / "envs" / name).read_text())
+    content = yaml.safe_load((ROOT / "workflow" / "envs" / name).read_text())
     found = dict(line.split(" =", 1) for line in content["dependencies"] if "python >" not in line)
     found = {CONDA_NAMES.get(key, key): version for key, version in found.items()}
     wanted = {r.name for r in requirements}

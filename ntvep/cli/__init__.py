@@ -18,6 +18,7 @@ from ntvep.cli import (
     background,
     cache,
     chunks,
+    cohort,
     compare,
     doctor,
     evaluate,
@@ -72,6 +73,7 @@ for _commands in (
     doctor,
 ):
     app.add_typer(_commands.app)
+app.add_typer(cohort.app, name="cohort")
 app.add_typer(labels.app, name="labels")
 app.add_typer(background.app, name="background")
 app.add_typer(models.app, name="model")

@@ -105,7 +105,9 @@ Table = Annotated[Path | None, typer.Option(help="Also write SCORES as Parquet."
 Scores = Annotated[str, typer.Option(help="all, or names joined by commas.")]
 Layer = Annotated[str, typer.Option(help="Layer of the embeddings: last, or 0, 1, ...")]
 PoolName = Annotated[Literal["mean", "mean_cls"], typer.Option(help="What an embedding averages.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, mps; cuda:1; or several: cuda:0,cuda:1.")
+]
 Precision = Annotated[str, typer.Option(help="auto, fp32, tf32, fp16 or bf16.")]
 BatchSize = Annotated[str, typer.Option(help="Passes in a batch, or auto.")]
 Deterministic = Annotated[

@@ -92,7 +92,7 @@ def gather(
     where = targets(output, table)
     for path in where.files:
         refuse_overwriting(path, (source, *scored))
-    provenance, summary = _joined(scored, command)
+    provenance, summary = joined(scored, command)
     with (
         staged(where.files, force=force) as staging,
         opened_vcf(source, on_bad_record) as inspection,
@@ -115,8 +115,16 @@ def gather(
     return summary
 
 
-def _joined(scored: Sequence[Path], command: str) -> tuple[Provenance, Summary]:
-    """One provenance and one summary for all chunks, which must be of one fingerprint."""
+def joined(scored: Sequence[Path], command: str) -> tuple[Provenance, Summary]:
+    """One provenance and one summary for the SCORES of all chunks.
+
+    Args:
+        scored: the chunks' tables.
+        command: what the user typed, for the provenance.
+
+    Raises:
+        InputError: they are not of one fingerprint and one set of settings.
+    """
     read = [tables.read_metadata(path) for path in scored]
     provenances = [
         Provenance.from_json(provenance, str(path))

@@ -166,9 +166,9 @@ def _pins(constraints: Path) -> dict[str, str]:
 
 
 def _device(name: str) -> Iterator[Check]:
-    from ntvep.models.device import describe, resolve_device
+    from ntvep.models.device import describe, resolve_devices
 
-    device = resolve_device(name)
+    device, *others = resolve_devices(name)
     check = Check("device", "ok", describe(device))
     if device.type == "cpu" and name == "auto":
         driver = shutil.which("nvidia-smi")
@@ -181,6 +181,8 @@ def _device(name: str) -> Iterator[Check]:
         )
         check = replace(check, state="warn", found=found + check.found, next=then)
     yield check
+    for other in others:
+        yield Check("device", "ok", describe(other))
 
 
 def _memory() -> Iterator[Check]:

@@ -25,7 +25,7 @@ CHUNK_RECORDS = 2_000
 # The assembly is judged on this many alleles whose contig the reference has, ...
 _SAMPLE = 1_000
 # ... but a handful of wrong records, or of records elsewhere, is no wrong assembly.
-_FEWEST_CHECKED = 20
+FEWEST_CHECKED = 20
 _FEWEST_UNMAPPED = 100
 
 
@@ -70,7 +70,7 @@ def judge_alleles(
     parts: Iterable[pl.DataFrame],
     reference: FastaReference,
     limit: float,
-) -> None:
+) -> int:
     """Stop if alleles are not of the reference's assembly; see :func:`judge_assembly`.
 
     Args:
@@ -80,11 +80,14 @@ def judge_alleles(
         parts: the alleles, ALLELES; no more are taken than are judged.
         reference: the genome.
         limit: see there.
+
+    Returns:
+        Number of alleles whose REF was compared: of few of them nothing follows.
     """
     if not 0 <= limit <= 1:
         raise ConfigError(f"--ref-mismatch-limit is {limit}; expected a share from 0 to 1")
     if limit == 1:
-        return
+        return 0
     if not any(map(reference.spans, contigs)):
         if records >= _FEWEST_UNMAPPED:
             raise ReferenceMismatchError(
@@ -92,7 +95,7 @@ def judge_alleles(
                 f"of {some(contigs, 3)}, found {some(reference.records, 3)}. Give "
                 "--reference the FASTA that the variants were called against"
             )
-        return
+        return 0
     statuses: list[str] = []
     for part in parts:
         comparable = part.filter(pl.col("status") == Status.OK)
@@ -103,12 +106,13 @@ def judge_alleles(
             break
     checked = statuses[:_SAMPLE]
     wrong = checked.count(Status.REF_MISMATCH)
-    if len(checked) >= _FEWEST_CHECKED and wrong > limit * len(checked):
+    if len(checked) >= FEWEST_CHECKED and wrong > limit * len(checked):
         raise ReferenceMismatchError(
             f"{name}: wrong build? {wrong} of the first {len(checked)} REF alleles "
             f"disagree with {reference.path.name} (limit {limit:.0%}). Give --reference the FASTA "
             "that the variants were called against, or --ref-mismatch-limit 1 to score the others"
         )
+    return len(checked)
 
 
 def provenance_of(scores: Path) -> Provenance:

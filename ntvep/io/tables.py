@@ -12,8 +12,10 @@ from ntvep.errors import InputError
 from ntvep.schema import (
     ALLELES,
     CONTEXT,
+    DISTINCT,
     LABELS,
     LLR_PERCENTILE,
+    MINIMAL,
     SCORE_COLUMNS,
     STATUS_DTYPE,
     Column,
@@ -21,6 +23,8 @@ from ntvep.schema import (
 )
 
 _ROW_GROUP = 1 << 14
+# A table of so many rows, or fewer, is held in memory: some hundred MB.
+_FEW_ROWS = 1 << 20
 _PROVENANCE, _SUMMARY = b"ntvep_provenance", b"ntvep_summary"
 
 
@@ -127,6 +131,63 @@ def read_background(path: Path) -> pl.DataFrame:
         table = pl.from_arrow(file.read(columns=needed))
     assert isinstance(table, pl.DataFrame)
     return table
+
+
+def read_distinct(path: Path) -> tuple[pl.DataFrame, str]:
+    """Distinct alleles that ``ntvep cohort`` listed, and JSON of what was counted with them.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds something else.
+    """
+    expected = [column.name for column in DISTINCT]
+    with _parquet(path) as file:
+        metadata = file.metadata.metadata or {}
+        if file.schema_arrow.names != expected or _SUMMARY not in metadata:
+            raise InputError(
+                f"{path}: no list of distinct alleles; expected a table that ntvep cohort collect "
+                "or split wrote"
+            )
+        table = pl.from_arrow(file.read())
+    assert isinstance(table, pl.DataFrame)
+    return table, metadata[_SUMMARY].decode()
+
+
+class ScoredAlleles:
+    """Scored alleles of many VCFs, in a table that ``ntvep cohort gather`` wrote: by their places.
+
+    Attributes:
+        path: the table.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _parquet(path) as file:
+            names = file.schema_arrow.names
+            needed = ["chrom", "status", *(column.name for column in MINIMAL)]
+            if lacking := [name for name in needed if name not in names]:
+                raise InputError(
+                    f"{path}: lacks {', '.join(lacking)}; expected a table that ntvep cohort "
+                    "gather wrote"
+                )
+            kept = [name for name in names if name not in ("record", "allele", "pos", "ref", "alt")]
+            rows = file.metadata.num_rows
+        self._lazy = pl.scan_parquet(path).select(kept)
+        # A small table is read once: to look into a file for each chunk takes longer than that.
+        self._all = self._lazy.collect() if rows <= _FEW_ROWS else None
+
+    def near(self, keys: pl.DataFrame) -> pl.DataFrame:
+        """Rows of the contigs and between the places of some alleles, and maybe more.
+
+        Args:
+            keys: ``chrom`` and MINIMAL.
+        """
+        if self._all is not None:
+            return self._all
+        parts = [self._lazy.head(0)]
+        for (chrom,), some in keys.group_by("chrom"):
+            there = pl.col("start").is_between(some["start"].min(), some["start"].max())
+            parts.append(self._lazy.filter(pl.col("chrom") == chrom, there))
+        return pl.concat(pl.collect_all(parts))
 
 
 def read_labels(path: Path) -> pl.DataFrame:

@@ -210,10 +210,17 @@ def read_chunks(inspection: Inspection, sizes: Iterable[int]) -> Iterator[Chunk]
 
 
 @contextmanager
-def streamed(path: Path, size: int) -> Iterator[tuple[tuple[bytes, ...], Iterator[Chunk]]]:
+def streamed(
+    path: Path, size: int, on_bad_record: Literal["fail", "skip"] = "fail"
+) -> Iterator[tuple[tuple[bytes, ...], Iterator[Chunk]]]:
     """Read a VCF or BCF once: its header, and its records in chunks of this many.
 
     For inputs that nothing is written back to: they need no inspection first.
+
+    Args:
+        path: of it.
+        size: records in a chunk.
+        on_bad_record: stop at a line that is no record, or leave such lines out.
 
     Raises:
         InputError: (while reading, too) damaged, cut, not a VCF, or a bad record.
@@ -225,6 +232,8 @@ def streamed(path: Path, size: int) -> Iterator[tuple[tuple[bytes, ...], Iterato
         def good() -> Iterator[tuple[bytes, Record]]:
             for number, line, record in read_records(lines, header):
                 if isinstance(record, Problem):
+                    if on_bad_record == "skip":
+                        continue
                     raise InputError(
                         f"{name}, line {number}: {record.reason}. {record.remedy}, or remove the "
                         "line"

@@ -11,6 +11,7 @@ from ntvep.schema import tagged_key
 
 # A run with --tag X leaves a line ##ntvep_X_scores.
 _TAGS = re.compile(rb"##ntvep_([A-Za-z0-9]+)_scores=")
+_CONTIG_ID, _CONTIG_LENGTH = re.compile(rb"[<,]ID=([^,>]+)"), re.compile(rb"[<,]length=(\d{1,18})")
 _DECLARED = re.compile(rb'##(INFO|FILTER|FORMAT|contig)=<(?:[^"]*,)?ID=(<[^>]*>|[^,>]+)')
 _CONTIG_LENGTH = re.compile(rb"##contig=<.*\blength=(\d+)")
 _VERSION = re.compile(rb"##fileformat=VCFv4\.(\d+)")
@@ -62,6 +63,16 @@ def declared(header: Sequence[bytes]) -> dict[bytes, set[bytes]]:
     for line in header:
         if match := _DECLARED.match(line):
             found[match[1]].add(match[2])
+    return found
+
+
+def contig_lengths(header: Sequence[bytes]) -> dict[str, int]:
+    """Lengths of contigs, as far as a header declares them."""
+    found = {}
+    for line in header:
+        name, length = _CONTIG_ID.search(line), _CONTIG_LENGTH.search(line)
+        if line.startswith(b"##contig=<") and name and length:
+            found[name[1].decode("utf-8", "replace")] = int(length[1])
     return found
 
 

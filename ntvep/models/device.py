@@ -1,13 +1,24 @@
 """device and precision by name -> torch's own; chosen when asked, never at import."""
 
 import os
+import re
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cache
+from itertools import count
+from pathlib import Path
 
 import torch
 
 from ntvep.errors import ConfigError
+from ntvep.files import locked
 
 _CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+_NUMBERED = re.compile(r"(?P<kind>cpu|cuda):(?P<number>\d{1,3})")
+# Locks of GPUs, until this process ends.
+_HELD = ExitStack()
 # Of the encoder's matrix products; sums between layers, norms and the head are float32 in each, but
 # tf32 is a setting of the process and holds for the head's products too.
 PRECISIONS = {
@@ -16,6 +27,10 @@ PRECISIONS = {
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
 }
+
+
+class _BusyError(Exception):
+    """Another run has it."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -44,6 +59,92 @@ def resolve_device(name: str) -> torch.device:
         )
         raise ConfigError(f"--device {name}: no such device here ({hint}), or use --device cpu")
     return torch.device(name)
+
+
+def resolve_devices(names: str) -> tuple[torch.device, ...]:
+    """The devices for ``--device``: one, or several of one kind, such as ``cuda:0,cuda:1``.
+
+    On a CPU such numbers stand for workers. ``cuda`` without a number is, of several GPUs, the one
+    that the fewest runs of this user have: those side by side get one each.
+
+    Raises:
+        ConfigError: a name is unknown or there twice, kinds are mixed, or there is no such device.
+    """
+    parts = [_NUMBERED.fullmatch(name.strip()) for name in names.split(",")]
+    if not all(parts) and (len(parts) > 1 or ":" in names):
+        raise ConfigError(
+            f"--device is {names!r}; expected one of {', '.join(DEVICES)}, a GPU such as cuda:1, "
+            "or several, such as cuda:0,cuda:1"
+        )
+    if not parts[0]:
+        device = resolve_device(names)
+        return (_own_gpu(),) if device.type == "cuda" else (device,)
+    kinds = {part["kind"] for part in parts if part}
+    numbers = [int(part["number"]) for part in parts if part]
+    if len(kinds) > 1 or len(set(numbers)) < len(numbers):
+        raise ConfigError(
+            f"--device is {names!r}; expected devices of one kind, each once: scores of different "
+            "kinds have different fingerprints"
+        )
+    (kind,) = kinds
+    resolve_device(kind)
+    if kind == "cpu":
+        return tuple(torch.device("cpu") for _ in numbers)
+    there = torch.cuda.device_count()
+    if max(numbers) >= there:
+        raise ConfigError(
+            f"--device is {names!r}; this machine has {there} GPU{'s' * (there > 1)}, cuda:0 to "
+            f"cuda:{there - 1}"
+        )
+    gpus = _gpus()
+    return tuple(torch.device("cuda", _claimed(gpus, (number,))) for number in numbers)
+
+
+@cache
+def _own_gpu() -> torch.device:
+    """The GPU of this process: chosen once."""
+    gpus = _gpus()
+    return torch.device("cuda", _claimed(gpus, range(len(gpus))))
+
+
+def _gpus() -> tuple[str, ...]:
+    """What tells each GPU from any other one, of those that this process may see."""
+    return tuple(
+        str(torch.cuda.get_device_properties(number).uuid)
+        for number in range(torch.cuda.device_count())
+    )
+
+
+def _claimed(gpus: Sequence[str], numbers: Sequence[int]) -> int:
+    """The number among ``numbers`` of the GPU that the fewest runs have; it counts as had now."""
+    folder = Path(tempfile.gettempdir()) / f"ntvep-gpus-{os.getuid()}"
+    return claim([gpus[number] for number in numbers], folder, numbers)
+
+
+def claim(gpus: Sequence[str], folder: Path, numbers: Sequence[int]) -> int:
+    """Take one of some GPUs, as long as this process lives: one that nobody has, if there is one.
+
+    A run holds the lock of a file ``GPU.0``, or ``GPU.1`` where another run has that one, and so
+    on; the operating system lets go of it when the process ends, however that ends.
+
+    Args:
+        gpus: what tells each from any other one.
+        folder: of the locks, on a disk of this machine.
+        numbers: of the GPUs.
+
+    Returns:
+        The number of the GPU.
+    """
+    folder.mkdir(exist_ok=True)
+    busy = _BusyError()
+    for slot in count():
+        for gpu, number in zip(gpus, numbers, strict=True):
+            try:
+                _HELD.enter_context(locked(folder / f"{gpu}.{slot}", busy))
+            except _BusyError:
+                continue
+            return number
+    raise AssertionError
 
 
 def resolve_precision(name: str, device: torch.device, half: str = "fp16") -> str:

@@ -1,7 +1,9 @@
 """questions -> answers: runs distinct passes in batches of one length on a device."""
 
+import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -96,7 +98,6 @@ class Engine:
             return torch.device("cpu")
         return next(self.encoder.parameters()).device
 
-    @torch.inference_mode()
     def answer(
         self, questions: Questions, on_passes: Callable[[int], None] | None = None
     ) -> Answers:
@@ -106,21 +107,38 @@ class Engine:
             ConfigError: the device's memory does not hold one pass, or not the batch asked for.
         """
         asked = _Asked.of(questions)
+        queue = _Queue(self._groups(questions))
+        return self._answers(asked, [self._run_all(questions, asked, queue, on_passes)])
+
+    @torch.inference_mode()
+    def _run_all(
+        self,
+        questions: Questions,
+        asked: "_Asked",
+        queue: "_Queue",
+        on_passes: Callable[[int], None] | None,
+    ) -> list["_Part"]:
+        """Run batches of a queue until it is empty: other engines may take from it too."""
         parts: list[_Part] = []
         in_flight: deque[torch.cuda.Event] = deque()
-        for passes, rows_only in self._groups(questions):
-            begin = 0
-            while begin < len(passes):
-                length = int(questions.inputs.lengths[passes[begin]])
-                size = self.batch_size or self._auto_size(length)
-                some = passes[begin : begin + size]
+        is_cuda = self.device.type == "cuda"
+
+        def size_of(first: int) -> int:
+            return self.batch_size or self._auto_size(int(questions.inputs.lengths[first]))
+
+        with torch.cuda.device(self.device) if is_cuda else nullcontext():
+            while (taken := queue.take(size_of)) is not None:
+                some, rows_only = taken
+                size = size_of(int(some[0]))
                 try:
                     made = self._run(questions, asked, some, rows_only, size)
                 except RuntimeError as error:
+                    length = int(questions.inputs.lengths[some[0]])
                     self._make_smaller(error, size, len(some), length)
+                    queue.give_back(some, rows_only)
                     continue
                 parts += made
-                if self.device.type == "cuda":
+                if is_cuda:
                     in_flight.append(torch.cuda.current_stream().record_event())
                     if len(in_flight) > _IN_FLIGHT:
                         in_flight.popleft().synchronize()
@@ -128,8 +146,7 @@ class Engine:
                 self.passes_run += done
                 if on_passes:
                     on_passes(done)
-                begin += len(some)
-        return self._answers(asked, parts)
+        return parts
 
     def _groups(self, questions: Questions) -> Iterator[tuple[Int64[np.ndarray, "pass"], bool]]:
         """Passes that may share a batch: of one length and kind; without those that go on."""
@@ -455,8 +472,8 @@ class Engine:
             tensor = tensor.pin_memory()
         return tensor.to(self.device, non_blocking=True)
 
-    def _answers(self, asked: "_Asked", parts: Sequence["_Part"]) -> Answers:
-        """Everything from the device at once, in the order of the questions."""
+    def _answers(self, asked: "_Asked", of_engines: Sequence[Sequence["_Part"]]) -> Answers:
+        """Everything from each device at once, in the order of the questions."""
         dim = self.encoder.dim
         offsets = 1 if self._members is None else self._members.shape[1] // 4
         shapes = {"bases": (offsets, 4), "hidden": (dim,), "pooled": (dim,)}
@@ -465,11 +482,98 @@ class Engine:
             dtype = np.float32 if name == "tokens" else np.float64
             count = len(getattr(asked, name).index)
             arrays[name] = np.empty((count, *shapes.get(name, ())), dtype)
-            if parts:
+            for parts in filter(None, of_engines):
                 numbers = np.concatenate([part.numbers[name] for part in parts])
                 values = torch.cat([part.values[name] for part in parts])
                 arrays[name][numbers] = values.cpu().numpy()
         return Answers(**arrays)
+
+
+@dataclass
+class Fleet:
+    """The same model on several devices: a worker for each, over one queue of batches.
+
+    The batches are those of a single device, so that the numbers are the same.
+
+    Attributes:
+        engines: one a device, all in the same precision.
+    """
+
+    engines: Sequence[Engine]
+
+    def answer(
+        self, questions: Questions, on_passes: Callable[[int], None] | None = None
+    ) -> Answers:
+        """Run every pass once, on whichever device is free; see :meth:`Engine.answer`.
+
+        Raises:
+            ConfigError: a device's memory does not hold one pass, or not the batch asked for.
+        """
+        first, *others = self.engines
+        asked, queue = _Asked.of(questions), _Queue(first._groups(questions))
+        lock, threads = threading.Lock(), torch.get_num_threads()
+        made: dict[int, list[_Part]] = {}
+        errors: list[BaseException] = []
+
+        def count(passes: int) -> None:
+            with lock:
+                if on_passes:
+                    on_passes(passes)
+
+        def work(number: int, engine: Engine) -> None:
+            try:
+                # A new thread has a number of its own; with another the order of sums may change.
+                torch.set_num_threads(threads)
+                made[number] = engine._run_all(questions, asked, queue, count)
+            except BaseException as error:
+                errors.append(error)
+                queue.clear()
+
+        workers = [
+            threading.Thread(target=work, args=each, name="ntvep-device", daemon=True)
+            for each in enumerate(others, start=1)
+        ]
+        for worker in workers:
+            worker.start()
+        try:
+            # This thread works too: signals arrive here.
+            made[0] = first._run_all(questions, asked, queue, count)
+        finally:
+            queue.clear()
+            for worker in workers:
+                worker.join()
+        if errors:
+            raise errors[0]
+        return first._answers(asked, [made[number] for number in sorted(made)])
+
+
+class _Queue:
+    """Batches that wait, in the order of a single engine; taken by any number of threads."""
+
+    def __init__(self, groups: Iterable[tuple[Int64[np.ndarray, "pass"], bool]]) -> None:
+        self._left = deque(groups)
+        self._lock = threading.Lock()
+
+    def take(self, size_of: Callable[[int], int]) -> tuple[Int64[np.ndarray, "pass"], bool] | None:
+        """The next passes that may share a batch, as many as one takes; None if there are none."""
+        with self._lock:
+            if not self._left:
+                return None
+            passes, rows_only = self._left.popleft()
+            size = size_of(int(passes[0]))
+            if len(passes) > size:
+                self._left.appendleft((passes[size:], rows_only))
+            return passes[:size], rows_only
+
+    def give_back(self, passes: Int64[np.ndarray, "pass"], rows_only: bool) -> None:
+        """Put what could not be run before all others."""
+        with self._lock:
+            self._left.appendleft((passes, rows_only))
+
+    def clear(self) -> None:
+        """Nothing is left to take: a worker has failed, or the run was stopped."""
+        with self._lock:
+            self._left.clear()
 
 
 class _Part(NamedTuple):

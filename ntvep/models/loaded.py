@@ -1,5 +1,6 @@
 """model name -> a model on a device, its description and identity: all that scoring needs."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -8,8 +9,8 @@ from torch import nn
 from ntvep.description import Description
 from ntvep.errors import ConfigError
 from ntvep.models.checkpoint import describe, read_checkpoint
-from ntvep.models.device import PRECISIONS, be_deterministic, resolve_device, resolve_precision
-from ntvep.models.engine import Engine
+from ntvep.models.device import PRECISIONS, be_deterministic, resolve_devices, resolve_precision
+from ntvep.models.engine import Engine, Fleet
 from ntvep.models.family import Family
 from ntvep.models.hub import licence, locate
 from ntvep.models.native import Native
@@ -56,7 +57,7 @@ def load_model(
 
     Args:
         model: a folder, a hub id that has been fetched, or ``demo``.
-        device: auto, cpu, cuda or mps.
+        device: auto, cpu, cuda, mps; a GPU as cuda:1; or several as cuda:0,cuda:1.
         precision: auto, fp32, tf32, fp16 or bf16.
         batch_size: passes in a batch; None finds one.
         deterministic: no bit of a score may depend on what else is scored; for the whole process.
@@ -74,7 +75,8 @@ def load_model(
         torch.set_num_threads(threads)
     if deterministic:
         be_deterministic()
-    where, source = resolve_device(device), locate(model)
+    devices, source = resolve_devices(device), locate(model)
+    where = devices[0]
     dtype = resolve_precision(precision, where, describe(source.folder)[1].half)
     if where.type == "cuda":
         # Settings of the process: products of halves are summed in float32, and torch's own
@@ -87,13 +89,17 @@ def load_model(
         torch.backends.cudnn.allow_tf32 = dtype == "tf32"
     checkpoint = read_checkpoint(source.folder)
     description = checkpoint.description
-    if isinstance(checkpoint.encoder, nn.Module):
-        checkpoint.encoder.to(where)
-    encoder = checkpoint.encoder.in_precision(PRECISIONS[dtype])
-    if isinstance(encoder, Native):
-        # Before the engine asks what it can share.
-        encoder.probe()
-    engine = Engine(encoder, description.tokenizer, batch_size, deterministic)
+    # Copied before it lies on a device, which may have no room for two.
+    copies = [checkpoint.encoder, *(deepcopy(checkpoint.encoder) for _ in devices[1:])]
+    engines = []
+    for copy, one in zip(copies, devices, strict=True):
+        if isinstance(copy, nn.Module):
+            copy.to(one)
+        encoder = copy.in_precision(PRECISIONS[dtype])
+        if isinstance(encoder, Native):
+            # Before the engine asks what it can share.
+            encoder.probe()
+        engines.append(Engine(encoder, description.tokenizer, batch_size, deterministic))
     identity = ModelIdentity.of(
         description,
         model_id=source.model_id,
@@ -102,4 +108,5 @@ def load_model(
         precision=dtype,
         device=where.type,
     )
-    return LoadedModel(engine, description, identity, licence(source))
+    model_on_devices = engines[0] if len(engines) == 1 else Fleet(engines)
+    return LoadedModel(model_on_devices, description, identity, licence(source))

@@ -43,7 +43,13 @@ def test_as_a_module_of_another_workflow(tmp_path):
 def test_what_the_workflow_catalogue_looks_for():
     catalogue = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())
     assert catalogue["usage"]["software-stack-deployment"]["conda"] is True
-    for needed in ("workflow/Snakefile", "config/README.md", "config/config.yaml", "LICENSE"):
+    for needed in (
+        "workflow/Snakefile",
+        "config/README.md",
+        "config/config.yaml",
+        ".test/config/config.yaml",
+        "LICENSE",
+    ):
         assert (ROOT / needed).is_file()
     readme = (ROOT / "README.md").read_text().lower()
     assert "snakemake" in readme
@@ -53,10 +59,10 @@ def test_what_the_workflow_catalogue_looks_for():
 def test_every_rule_has_an_environment_with_ntvep_in_it():
     texts = [path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk")]
     for rule in [rule for text in texts for rule in re.split(r"^rule ", text, flags=re.M)[1:]]:
-        assert re.search(r'conda:\s+("../../envs/ntvep.yaml"|MODEL_ENVIRONMENT)\n', rule), rule
-    for name in re.findall(r'"\.\./\.\./envs/([\w.-]+)\.yaml"', "".join(texts)):
-        assert (ROOT / "envs" / f"{name}.yaml").is_file()
-        assert (ROOT / "envs" / f"{name}.post-deploy.sh").is_file()
+        assert re.search(r'conda:\s+("../envs/ntvep.yaml"|MODEL_ENVIRONMENT)\n', rule), rule
+    for name in re.findall(r'"\.\./envs/([\w.-]+)\.yaml"', "".join(texts)):
+        assert (ROOT / "workflow" / "envs" / f"{name}.yaml").is_file()
+        assert (ROOT / "workflow" / "envs" / f"{name}.post-deploy.sh").is_file()
 
 
 def test_the_environments_get_this_checkout(tmp_path):
@@ -65,7 +71,7 @@ def test_the_environments_get_this_checkout(tmp_path):
     pip.write_text('#!/bin/sh\necho "$@"\n')
     pip.chmod(0o755)
     for name in ("ntvep", "ntvep-gpu"):
-        script = ROOT / "envs" / f"{name}.post-deploy.sh"
+        script = ROOT / "workflow" / "envs" / f"{name}.post-deploy.sh"
         command = ["env", f"PATH={tmp_path}:/usr/bin:/bin", "bash", script]
         done = run(*command, folder=ROOT)
         assert done.stdout == f"install --no-deps {ROOT}\n"

@@ -16,7 +16,7 @@ BASE = {"vcf": "x.vcf", "reference": "x.fa", "model": "demo-6mer", "views": 2, "
     [
         ({"window_token": 3}, "window_token: no such key; did you mean window_tokens"),
         ({"modle": "x"}, "modle: no such key; did you mean model"),
-        ({"zzz": 1}, "zzz: no such key; expected one of vcf, reference, model"),
+        ({"zzz": 1}, "zzz: no such key; expected one of samples, vcf, reference, model"),
         ({"evaluate": {"match": 9}}, "evaluate: match: no such key; did you mean matched"),
         (
             {"labels": {"a": {"source": "clinvar", "files": "x", "min_star": 1}}},
@@ -52,12 +52,12 @@ def test_our_own_configurations_are_known(name):
 )
 def test_what_the_model_cannot_be_asked(more, message):
     with pytest.raises(NtvepError) as refused:
-        workflow_config.refuse_what_the_model_cannot(BASE | more)
+        workflow_config.models_of(BASE | more)
     assert message in str(refused.value)
 
 
 def test_a_model_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setenv("NTVEP_HOME", str(tmp_path))
     with pytest.raises(ModelError, match="type: ntvep model fetch some/model"):
-        workflow_config.refuse_what_the_model_cannot(BASE | {"model": "some/model"})
-    workflow_config.refuse_what_the_model_cannot(BASE)
+        workflow_config.models_of(BASE | {"model": "some/model"})
+    workflow_config.models_of(BASE)

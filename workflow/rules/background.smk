@@ -1,8 +1,9 @@
 # How unusual each llr is for its trinucleotide context: among SNVs at random places.
 BACKGROUND = config.get("background", {})
 # What a report judges: with the percentiles, if they are asked for.
-JUDGED = RESULTS / (
-    "scores.percentiles.parquet" if "background" in config else "scores.parquet"
+JUDGED = expand(
+    f"{SCORES}.percentiles.parquet" if "background" in config else f"{SCORES}.parquet",
+    model=MODELS,
 )
 
 
@@ -10,40 +11,42 @@ rule background:
     input:
         reference=config["reference"],
         bed=BACKGROUND.get("bed", []),
-        model=MODEL_FILES,
+        model=model_files,
     output:
-        RESULTS / "background.parquet",
+        HERE / "background.parquet",
     log:
-        LOGS / "background.log",
+        LOGS / OF_MODEL / "background.log",
     benchmark:
-        BENCHMARKS / "background.tsv"
+        BENCHMARKS / OF_MODEL / "background.tsv"
     conda:
         MODEL_ENVIRONMENT
-    threads: config["threads"]
+    threads: lambda wildcards: settings_of(wildcards)["threads"]
     resources:
-        gpu=GPUS,
+        **SCORING_RESOURCES,
     params:
-        model=quote(config["model"]),
-        options=f"{WINDOW_OPTIONS} {MODEL_OPTIONS} "
-        + options_of(BACKGROUND, "bed", "region", "per_context", "seed"),
+        model=lambda wildcards: quote(settings_of(wildcards)["model"]),
+        options=lambda wildcards: options_of(settings_of(wildcards), *WINDOW, *MODEL),
+        cache=cache_of,
+        draw=options_of(BACKGROUND, "bed", "region", "per_context", "seed"),
     shell:
         "ntvep background draw --reference {input.reference:q} --model {params.model}"
-        " --output {output:q} --force --threads {threads} {params.options} 2> {log:q}"
+        " --output {output:q} --force --threads {threads} {params.options} {params.cache}"
+        " {params.draw} 2> {log:q}"
 
 
 rule percentiles:
     input:
-        scores=RESULTS / "scores.parquet",
-        background=RESULTS / "background.parquet",
+        scores=f"{SCORES}.parquet",
+        background=HERE / "background.parquet",
         reference=config["reference"],
     output:
-        RESULTS / "scores.percentiles.parquet",
+        f"{SCORES}.percentiles.parquet",
     log:
-        LOGS / "percentiles.log",
+        LOGS / OF_MODEL / "percentiles.log",
     benchmark:
-        BENCHMARKS / "percentiles.tsv"
+        BENCHMARKS / OF_MODEL / "percentiles.tsv"
     conda:
-        "../../envs/ntvep.yaml"
+        "../envs/ntvep.yaml"
     shell:
         "ntvep background apply {input.scores:q} --background {input.background:q}"
         " --reference {input.reference:q} --output {output:q} --force > {log:q} 2>&1"

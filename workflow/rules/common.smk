@@ -1,6 +1,26 @@
-# What the rules share: the chunks, known before anything runs, options from configuration keys, and
-# what a model needs.
-CHUNKS = [f"{number:05d}" for number in range(config["chunks"])]
+# What the rules share: the chunks, known before anything runs, the folder of each model, options
+# from configuration keys, and what a model needs.
+
+# How many chunks there are does not depend on the data, and so neither do the jobs: what a dry run
+# shows is what runs, a cluster gets all scoring jobs as one array, and no job waits for a checkpoint
+# to be read. Their number is in their names where several runs may have had several.
+CHUNKS = [
+    f"{number:05d}-of-{config['chunks']:05d}" if SAMPLES else f"{number:05d}"
+    for number in range(config["chunks"])
+]
+CHUNK_FOLDER = RESULTS / ("distinct" if SAMPLES else "chunks")
+OF_MODEL = "{model}" if SAMPLES else ""
+HERE = RESULTS / OF_MODEL
+
+
+wildcard_constraints:
+    model="|".join(map(re.escape, MODELS)),
+    chunk=r"\d+(-of-\d+)?",
+
+
+def settings_of(wildcards):
+    """The scoring keys of a rule's model."""
+    return MODELS[wildcards.get("model", "")]
 
 
 def options_of(settings, *names):
@@ -16,8 +36,7 @@ def options_of(settings, *names):
 
 
 INPUT_OPTIONS = options_of(config, "on_bad_record")
-WINDOW_OPTIONS = options_of(
-    config,
+WINDOW = (
     "views",
     "window_bases",
     "window_tokens",
@@ -25,9 +44,7 @@ WINDOW_OPTIONS = options_of(
     "anchor",
     "max_n_fraction",
 )
-ALLELE_OPTIONS = options_of(config, "max_allele_bases", "ref_mismatch_limit")
-MODEL_OPTIONS = options_of(
-    config,
+MODEL = (
     "softmax",
     "layer",
     "pool",
@@ -35,19 +52,49 @@ MODEL_OPTIONS = options_of(
     "precision",
     "batch_size",
     "deterministic",
-    "cache",
 )
-# Other weights in a folder are other scores. What was fetched from a hub never changes.
-MODEL_FILES = [
-    path
-    for path in sorted(Path(config["model"]).glob("*"))
-    if config["model"] not in ("demo", "demo-6mer")
-    and path.suffix in (".json", ".txt", ".safetensors")
-]
+
+
+def cache_of(wildcards):
+    """Where known scores are kept: of many VCFs always, so that an allele is scored once for all.
+
+    What a cache holds may have been scored in any company, which deterministic forbids.
+    """
+    settings = settings_of(wildcards)
+    own = (
+        RESULTS / wildcards.model / "known"
+        if SAMPLES and not settings["deterministic"]
+        else None
+    )
+    return options_of({"cache": settings.get("cache", own)}, "cache")
+
+
+def model_files(wildcards):
+    """Other weights in a folder are other scores. What was fetched from a hub never changes."""
+    model = settings_of(wildcards)["model"]
+    if model in workflow_config.EMBEDDED:
+        return []
+    suffixes = (".json", ".txt", ".safetensors")
+    return [path for path in sorted(Path(model).glob("*")) if path.suffix in suffixes]
+
+
 MODEL_ENVIRONMENT = (
-    "../../envs/ntvep-gpu.yaml"
-    if config["device"] == "cuda"
-    else "../../envs/ntvep.yaml"
+    "../envs/ntvep-gpu.yaml"
+    if any(str(settings["device"]).startswith("cuda") for settings in MODELS.values())
+    else "../envs/ntvep.yaml"
 )
-# On a CPU jobs run side by side; on a GPU they take turns (profiles/default).
-GPUS = 0 if config["device"] == "cpu" else 1
+
+
+def gpus(wildcards):
+    """GPUs of a scoring job. On a CPU jobs run side by side; on GPUs one a device (profiles/default)."""
+    devices = settings_of(wildcards)["device"].split(",")
+    return 0 if devices[0].startswith("cpu") else len(devices)
+
+
+# In the rules and not in a profile, so that they hold under any name that a rule is given.
+JOBS = config.get("jobs", {})
+SCORING_RESOURCES = {
+    "gpu": gpus,
+    "mem_mb": lambda wildcards, attempt: attempt * JOBS.get("mem_mb", 16_000),
+    "runtime": lambda wildcards, attempt: attempt * JOBS.get("runtime", 60),
+} | ({"slurm_partition": JOBS["partition"]} if "partition" in JOBS else {})

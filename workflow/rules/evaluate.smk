@@ -45,7 +45,7 @@ rule labels:
     wildcard_constraints:
         name="[^/.]+",
     conda:
-        "../../envs/ntvep.yaml"
+        "../envs/ntvep.yaml"
     params:
         command=lambda wildcards: LABEL_COMMANDS[LABELS[wildcards.name]["source"]],
         options=lambda wildcards: options_of(LABELS[wildcards.name], *LABEL_OPTIONS),
@@ -68,7 +68,7 @@ rule match_labels:
     wildcard_constraints:
         name="[^/.]+",
     conda:
-        "../../envs/ntvep.yaml"
+        "../envs/ntvep.yaml"
     params:
         options=lambda wildcards: options_of(
             LABELS[wildcards.name]["match"],
@@ -96,7 +96,7 @@ rule evaluate:
     benchmark:
         BENCHMARKS / "evaluate.tsv"
     conda:
-        "../../envs/ntvep.yaml"
+        "../envs/ntvep.yaml"
     params:
         folder=RESULTS / "report",
         labels=lambda wildcards, input: " ".join(

@@ -1,39 +1,41 @@
 # Every SNV of the genome, or of a BED, scored once: snakemake --cores 8 genome
 GENOME = config.get("genome", {})
 SHARDS = [f"{number:05d}" for number in range(GENOME.get("shards", 1))]
-PRESCORED = RESULTS / "genome"
-SCAN = (
-    ("" if {"bed", "region"} & {*GENOME} else "--genome ")
-    + options_of(GENOME, "bed", "region")
-    + f" --scores {quote(GENOME.get('scores', 'llr'))} --shards {len(SHARDS)}"
-    + f" {WINDOW_OPTIONS} {MODEL_OPTIONS}"
-)
+PRESCORED = HERE / "genome"
+OF_GENOME = LOGS / OF_MODEL / "genome"
+
+
+def scan_options(wildcards):
+    """What all shards of a model's scan agree on."""
+    place = options_of(GENOME, "bed", "region") or "--genome"
+    scores = f"--scores {quote(GENOME.get('scores', 'llr'))} --shards {len(SHARDS)}"
+    return f"{place} {scores} {options_of(settings_of(wildcards), *WINDOW, *MODEL)}"
 
 
 rule scan_shard:
     input:
         reference=config["reference"],
         bed=GENOME.get("bed", []),
-        model=MODEL_FILES,
+        model=model_files,
     output:
         table=PRESCORED / "shards" / "{shard}.parquet",
         summary=PRESCORED / "shards" / "{shard}.parquet.summary.json",
     log:
-        LOGS / "genome" / "{shard}.log",
+        OF_GENOME / "{shard}.log",
     benchmark:
-        BENCHMARKS / "genome" / "{shard}.tsv"
+        BENCHMARKS / OF_MODEL / "genome" / "{shard}.tsv"
     wildcard_constraints:
         shard=r"\d{5}",
     conda:
         MODEL_ENVIRONMENT
-    threads: config["threads"]
+    threads: lambda wildcards: settings_of(wildcards)["threads"]
     resources:
-        gpu=GPUS,
+        **SCORING_RESOURCES,
     params:
-        model=quote(config["model"]),
+        model=lambda wildcards: quote(settings_of(wildcards)["model"]),
         folder=lambda wildcards, output: Path(output.table).parent,
         number=lambda wildcards: int(wildcards.shard),
-        options=SCAN,
+        options=scan_options,
     shell:
         "ntvep scan --reference {input.reference:q} --model {params.model}"
         " --output {params.folder:q} --shard {params.number} --force --threads {threads}"
@@ -45,22 +47,24 @@ rule scan_manifest:
     input:
         reference=config["reference"],
         bed=GENOME.get("bed", []),
-        tables=expand(PRESCORED / "shards" / "{shard}.parquet", shard=SHARDS),
+        tables=expand(
+            PRESCORED / "shards" / "{shard}.parquet", shard=SHARDS, allow_missing=True
+        ),
     output:
         PRESCORED / "shards" / "manifest.json",
     log:
-        LOGS / "genome" / "manifest.log",
+        OF_GENOME / "manifest.log",
     benchmark:
-        BENCHMARKS / "genome" / "manifest.tsv"
+        BENCHMARKS / OF_MODEL / "genome" / "manifest.tsv"
     conda:
         MODEL_ENVIRONMENT
-    threads: config["threads"]
+    threads: lambda wildcards: settings_of(wildcards)["threads"]
     resources:
-        gpu=GPUS,
+        **SCORING_RESOURCES,
     params:
-        model=quote(config["model"]),
+        model=lambda wildcards: quote(settings_of(wildcards)["model"]),
         folder=lambda wildcards, output: Path(output[0]).parent,
-        options=SCAN,
+        options=scan_options,
     shell:
         "ntvep scan --reference {input.reference:q} --model {params.model}"
         " --output {params.folder:q} --threads {threads} {params.options} 2> {log:q}"
@@ -72,11 +76,11 @@ rule build_store:
     output:
         directory(PRESCORED / "store"),
     log:
-        LOGS / "genome" / "store.log",
+        OF_GENOME / "store.log",
     benchmark:
-        BENCHMARKS / "genome" / "store.tsv"
+        BENCHMARKS / OF_MODEL / "genome" / "store.tsv"
     conda:
-        "../../envs/ntvep.yaml"
+        "../envs/ntvep.yaml"
     params:
         shards=lambda wildcards, input: Path(input[0]).parent,
     shell:
@@ -90,17 +94,17 @@ rule verify_store:
     output:
         PRESCORED / "verified.txt",
     log:
-        LOGS / "genome" / "verify.log",
+        OF_GENOME / "verify.log",
     benchmark:
-        BENCHMARKS / "genome" / "verify.tsv"
+        BENCHMARKS / OF_MODEL / "genome" / "verify.tsv"
     conda:
         MODEL_ENVIRONMENT
     resources:
-        gpu=GPUS,
+        **SCORING_RESOURCES,
     params:
-        model=quote(config["model"]),
+        model=lambda wildcards: quote(settings_of(wildcards)["model"]),
         sample=GENOME.get("sample", 1000),
-        device=options_of(config, "device"),
+        device=lambda wildcards: options_of(settings_of(wildcards), "device"),
     shell:
         "ntvep store verify {input.store:q} --reference {input.reference:q}"
         " --model {params.model} --sample {params.sample} {params.device}"
@@ -109,8 +113,5 @@ rule verify_store:
 
 rule genome:
     input:
-        expand(PRESCORED / "shards" / "{shard}.parquet", shard=SHARDS),
-        PRESCORED / "shards" / "manifest.json",
-        PRESCORED / "store",
-        PRESCORED / "verified.txt",
+        expand(PRESCORED / "verified.txt", model=MODELS),
     localrule: True

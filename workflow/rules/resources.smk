@@ -21,7 +21,7 @@ for path, source in RESOURCES.items():
             LOGS / "fetch" / f"{Path(path).name}.log",
         localrule: True
         conda:
-            "../../envs/ntvep.yaml"
+            "../envs/ntvep.yaml"
         params:
             url=quote(source["url"]),
             unpack="--unpack" if source.get("unpack") else "",
