@@ -98,3 +98,28 @@ SCORING_RESOURCES = {
     "mem_mb": lambda wildcards, attempt: attempt * JOBS.get("mem_mb", 16_000),
     "runtime": lambda wildcards, attempt: attempt * JOBS.get("runtime", 60),
 } | ({"slurm_partition": JOBS["partition"]} if "partition" in JOBS else {})
+
+
+@cache
+def sound_inputs():
+    """Nothing, once it is known that nothing is wrong with the sheet and the start of its VCFs.
+
+    Asked while the jobs are planned: what is wrong is said before any of them, all in one message,
+    and targets that need no VCF (resources) do without them. The jobs of a cluster do not ask again.
+    """
+    if workflow.is_main_process and not config["made_by_rules"]:
+        try:
+            workflow_config.check_inputs(config)
+        except NtvepError as error:
+            raise WorkflowError(str(error)) from None
+    return []
+
+
+GENOME = config.get("genome", {})
+
+
+def scan_options(wildcards):
+    """What all shards of a model's scan agree on."""
+    place = options_of(GENOME, "bed", "region") or "--genome"
+    scores = f"--scores {quote(GENOME.get('scores', 'llr'))} --shards {GENOME.get('shards', 1)}"
+    return f"{place} {scores} {options_of(settings_of(wildcards), *WINDOW, *MODEL)}"

@@ -1,15 +1,7 @@
 # Every SNV of the genome, or of a BED, scored once: snakemake --cores 8 genome
-GENOME = config.get("genome", {})
 SHARDS = [f"{number:05d}" for number in range(GENOME.get("shards", 1))]
 PRESCORED = HERE / "genome"
 OF_GENOME = LOGS / OF_MODEL / "genome"
-
-
-def scan_options(wildcards):
-    """What all shards of a model's scan agree on."""
-    place = options_of(GENOME, "bed", "region") or "--genome"
-    scores = f"--scores {quote(GENOME.get('scores', 'llr'))} --shards {len(SHARDS)}"
-    return f"{place} {scores} {options_of(settings_of(wildcards), *WINDOW, *MODEL)}"
 
 
 rule scan_shard:
@@ -113,5 +105,8 @@ rule verify_store:
 
 rule genome:
     input:
+        expand(PRESCORED / "shards" / "{shard}.parquet", model=MODELS, shard=SHARDS),
+        expand(PRESCORED / "shards" / "manifest.json", model=MODELS),
+        expand(PRESCORED / "store", model=MODELS),
         expand(PRESCORED / "verified.txt", model=MODELS),
     localrule: True

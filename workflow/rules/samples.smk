@@ -16,21 +16,6 @@ SCORES = HERE / "alleles"
 MAX_ALLELE_BASES = max(settings["max_allele_bases"] for settings in MODELS.values())
 
 
-@cache
-def sound_inputs():
-    """Nothing, once it is known that nothing is wrong with the sheet and the start of its VCFs.
-
-    Asked while the jobs are planned: what is wrong is said before any of them, all in one message,
-    and targets that need no VCF (resources) do without them. The jobs of a cluster do not ask again.
-    """
-    if workflow.is_main_process and not config["made_by_rules"]:
-        try:
-            workflow_config.check_inputs(config)
-        except NtvepError as error:
-            raise WorkflowError(str(error)) from None
-    return []
-
-
 for number, names in enumerate(PARTS):
 
     rule:
