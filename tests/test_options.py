@@ -12,6 +12,7 @@ import typer
 from ntvep import cli
 from ntvep.commands.options import Options
 from ntvep.commands.shards import Shards
+from ntvep.commands.show import Beside
 from ntvep.commands.verify import Verification
 
 # Option -> what is typed behind it, and what of the call it changes. A flag has nothing behind it.
@@ -113,6 +114,26 @@ COMMANDS = {
             "--quiet": ((), {"log": logging.WARNING}),
         },
     ),
+    ("show",): (
+        "ntvep.commands.show.show_variants",
+        ("chr1:5:A:C", *NAMED),
+        SHARED
+        | SCORING
+        | {
+            name: case
+            for name, case in RUNNING.items()
+            if name not in ("--batch-size", "--deterministic", "--fingerprint")
+        }
+        | BACKGROUND
+        | {
+            "--quiet": ((), {"log": logging.WARNING}),
+            "--output": (("o.html",), {"output": Path("o.html")}),
+            "--max-allele-bases": (("11",), {"max_allele_bases": 11}),
+            "--labels": (("l.vcf",), {"beside": Beside(labels=[Path("l.vcf")])}),
+            "--against": (("a.bw",), {"beside": Beside(against=["a.bw"])}),
+            "--genes": (("g.bed",), {"beside": Beside(genes=Path("g.bed"))}),
+        },
+    ),
     ("verify",): (
         "ntvep.commands.verify.verify",
         ("out.vcf", *NAMED),
@@ -149,6 +170,12 @@ GIVEN = {
         "scores": "all",
     },
     ("variants",): {"source": Path("in.vcf"), "reference": Path("r.fa"), "model": None},
+    ("show",): {
+        "variants": ["chr1:5:A:C"],
+        "reference": Path("r.fa"),
+        "model": "m",
+        "output": None,
+    },
     ("verify",): {"source": Path("out.vcf"), "reference": Path("r.fa"), "model": "m"},
 }
 CASES = [

@@ -10,14 +10,39 @@ from ntvep.cli.options import Force
 app = typer.Typer()
 
 
-@app.command(epilog="Example: `ntvep picture scan.parquet -o scan.svg`")
+@app.command(
+    epilog="Examples: `ntvep picture scan.parquet -o scan.svg`; `ntvep picture scan.parquet "
+    "--mark chr22:20050000:A:G --labels clinvar.vcf.gz --genes genes.gtf -o scan.pdf`"
+)
 def picture(
-    scores: Annotated[Path, typer.Argument(help="SCORES that ntvep scan wrote with --table.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help=".svg, for any browser.")],
-    score: Annotated[str, typer.Option(help="Log-likelihood ratio to show.")] = "llr",
+    scores: Annotated[Path, typer.Argument(help="What ntvep scan wrote: Parquet or VCF.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help=".svg, .png or .pdf.")],
+    score: Annotated[str, typer.Option(help="Which score to show.")] = "llr",
+    region: Annotated[
+        str | None,
+        typer.Option(help="CONTIG:FIRST-LAST, 1-based: a part.", show_default="all of it"),
+    ] = None,
+    mark: Annotated[
+        list[str] | None,
+        typer.Option(help="CONTIG:POS or CONTIG:POS:REF:ALT, framed; repeat."),
+    ] = None,
+    labels: Annotated[
+        list[Path] | None,
+        typer.Option("--labels", "-l", help="ClinVar's VCF, or LABELS: in the cells; repeat."),
+    ] = None,
+    genes: Annotated[Path | None, typer.Option(help="GTF or BED, drawn below.")] = None,
     force: Force = False,
 ) -> None:
     """Draw a scanned region: a heat map of every SNV, and a logo of what the model expects."""
     from ntvep.commands.picture import draw_scan
 
-    draw_scan(scores, output, score=score, force=force)
+    draw_scan(
+        scores,
+        output,
+        score=score,
+        region=region,
+        marks=mark or (),
+        labels=labels or (),
+        genes=genes,
+        force=force,
+    )

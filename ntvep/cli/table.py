@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ntvep.cli.options import Force, Quiet, Verbose, command_line, set_up_log
+from ntvep.cli.options import Cache, Device, Force, Quiet, Verbose, command_line, set_up_log
 
 app = typer.Typer()
 
@@ -64,11 +64,24 @@ def table(
     ] = None,
     reference: Annotated[
         Path | None,
-        typer.Option("--reference", "-r", help="FASTA: left-aligns indels; bases in pictures."),
+        typer.Option("--reference", "-r", help="FASTA: left-aligns indels of labels."),
     ] = None,
     ref_mismatch_limit: Annotated[
         float, typer.Option(help="Share of labels with another REF that stops as wrong assembly.")
     ] = 0.01,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="The model that scored: draws on a page what stands around the first variants; "
+            "needs --reference.",
+        ),
+    ] = None,
+    pictures: Annotated[int, typer.Option(help="Of so many SNVs, and so many indels.")] = 3,
+    genes: Annotated[Path | None, typer.Option(help="GTF or BED, drawn in pictures.")] = None,
+    device: Device = "auto",
+    cache: Cache = None,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -89,6 +102,11 @@ def table(
         against=against or (),
         reference=reference,
         ref_mismatch_limit=ref_mismatch_limit,
+        model=model,
+        pictures=pictures,
+        genes=genes,
+        device=device,
+        cache=cache,
     )
     for line in write_table(scores, output, request, command=command_line(), force=force):
         print(line)

@@ -35,7 +35,7 @@ class Mismatches:
         )
         found = {}
         for record, chrom, pos, ref in wrong.select("record", "chrom", "pos", "ref").iter_rows():
-            bases = self._bases(chrom, zero_based(pos, ref))
+            bases = self.bases(chrom, zero_based(pos, ref))
             found[record] = bases
             if self.said < _SHOWN:
                 self.said += 1
@@ -44,7 +44,8 @@ class Mismatches:
                 )
         return found
 
-    def _bases(self, chrom: str, bases: Span) -> str:
+    def bases(self, chrom: str, bases: Span) -> str:
+        """What the reference has there; a point where it has nothing."""
         for span in self.genome.spans(chrom):
             if span.start <= bases.start < span.stop:
                 return dna.decode(self.genome.fetch(chrom, bases.start, min(bases.stop, span.stop)))

@@ -36,7 +36,7 @@ from ntvep.io.text_tables import SUFFIXES, text_writer
 from ntvep.schema import Column
 
 if TYPE_CHECKING:
-    from ntvep.evaluate.variant_page import Page
+    from ntvep.evaluate.variant_page import Page, Picture
 
 _log = logging.getLogger("ntvep")
 
@@ -63,6 +63,11 @@ class Request:
         against: scores of others, ``FILE:COLUMN``.
         reference: FASTA: left-aligns indels of labels.
         ref_mismatch_limit: share of labels with another REF that stops as wrong assembly.
+        model: draws what stands around the first variants; None draws nothing.
+        pictures: of so many SNVs and so many indels on each page.
+        genes: GTF or BED, drawn in pictures.
+        device: of the model.
+        cache: folder of known scores.
     """
 
     labels: Sequence[Path] = ()
@@ -73,6 +78,11 @@ class Request:
     against: Sequence[str] = ()
     reference: Path | None = None
     ref_mismatch_limit: float = 0.01
+    model: str | None = None
+    pictures: int = 3
+    genes: Path | None = None
+    device: str = "auto"
+    cache: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +136,8 @@ def write_table(
         raise ConfigError(f"{repeated.name} is given twice; give each file once")
     refuse_overwriting(output, [*inputs, *request.labels])
     is_text = output.name.endswith(SUFFIXES)
+    if request.model is not None and request.reference is None:
+        raise ConfigError("--model draws pictures, for which it reads the genome: add --reference")
     if not is_text and not is_page(output) and output.suffix and not output.is_dir():
         raise ConfigError(
             f"--output {output}: expected a name that ends in {', '.join(SUFFIXES)} or .html, or a "
@@ -137,7 +149,8 @@ def write_table(
     if is_text:
         _write_text(output, samples, found, force)
     else:
-        _write_pages(output, samples, found, (inputs, request, command), force)
+        drawn = _pictures(samples, found, request, genome)
+        _write_pages(output, samples, found, (inputs, request, command, drawn), force)
     return [_line(one) for one in samples]
 
 
@@ -249,6 +262,9 @@ def _by(rows: pl.DataFrame, found: Together, asked: str | None) -> Mapping[str, 
 
 # Outputs ------------------------------------------------------------------------------------------
 
+# Inputs, what is asked of them, what was typed, and pictures by variant.
+_Asked = tuple[Sequence[Path], Request, str, Mapping[str, "Picture"]]
+
 
 def _write_text(output: Path, samples: Sequence[Listed], found: Together, force: bool) -> None:
     parts = [
@@ -265,7 +281,7 @@ def _write_pages(
     output: Path,
     samples: Sequence[Listed],
     found: Together,
-    asked: tuple[Sequence[Path], Request, str],
+    asked: _Asked,
     force: bool,
 ) -> None:
     # Here and not above: text needs no jinja2.
@@ -320,11 +336,11 @@ def _plural(kind: str, n: int) -> str:
     return kind if n == 1 or kind == "other" else f"{kind}s"
 
 
-def _page(one: Listed, found: Together, asked: tuple[Sequence[Path], Request, str]) -> "Page":
+def _page(one: Listed, found: Together, asked: _Asked) -> "Page":
     """What a page says of a sample."""
     from ntvep.evaluate.variant_page import Page
 
-    inputs, request, command = asked
+    inputs, request, command, drawn = asked
     most = pl.int_range(pl.len()).over("kind") < (request.top or _PAGE_ROWS)
     cut = one.rows.filter(~most)["kind"].value_counts(sort=True)
     return Page(
@@ -338,7 +354,37 @@ def _page(one: Listed, found: Together, asked: tuple[Sequence[Path], Request, st
         cut=dict(cut.iter_rows()),
         left_out=one.left_out,
         models=found.models,
-        pictures=(),
+        pictures=[drawn[name] for name in _first_variants(one, request) if name in drawn],
         version=version("ntvep"),
         command=command,
     )
+
+
+def _first_variants(one: Listed, request: Request) -> list[str]:
+    """The variants of a page that are drawn."""
+    rows = one.rows.filter(pl.col("kind").is_in(["SNV", "indel"]), pl.col("rank").is_not_null())
+    first = rows.filter(pl.int_range(pl.len()).over("kind") < request.pictures)
+    return first["variant"].to_list()
+
+
+def _pictures(
+    samples: Sequence[Listed], found: Together, request: Request, genome: FastaReference | None
+) -> Mapping[str, "Picture"]:
+    """Pictures of the first variants of all samples, each drawn once."""
+    if request.model is None or genome is None or request.pictures < 1:
+        return {}
+    # Here and not above: tables of text need neither torch nor a plotting library.
+    from ntvep.commands.contexts import Around, options_of, picture_of, scanned
+    from ntvep.models.loaded import load_model
+
+    names = dict.fromkeys(name for one in samples for name in _first_variants(one, request))
+    wanted = found.rows.select("chrom", "pos", "ref", "alt").unique(maintain_order=True)
+    wanted = wanted.filter(pl.format("{}:{}:{}:{}", "chrom", "pos", "ref", "alt").is_in([*names]))
+    variants = {":".join(map(str, row)): row for row in wanted.iter_rows()}
+    loaded = load_model(request.model, device=request.device)
+    made = next(iter(found.models.values()))
+    options = options_of(made.settings, Options(device=request.device, cache=request.cache))
+    run = scanned([*variants.values()], genome, loaded, options)
+    around = Around(genome, request.labels, request.genes)
+    drawn = {name: picture_of(variants[name], run, around) for name in names}
+    return {name: picture for name, picture in drawn.items() if picture}

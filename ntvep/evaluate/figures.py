@@ -16,6 +16,8 @@ from ntvep.evaluate.analysis import FAMILIES, Analysis, Score
 from ntvep.evaluate.calibration import ODDS
 
 Spec = dict[str, Any]
+# Vega-Lite as vl-convert names it: 6.4 for altair's v6.4.1.
+VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 _Panel = alt.LayerChart | alt.FacetChart
 
 _PREFERRED = ("llr", "cosine_distance", "pll_delta", "entropy")

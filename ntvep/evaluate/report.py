@@ -14,7 +14,6 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
 
-import altair
 import polars as pl
 import vl_convert
 from jinja2 import Environment, StrictUndefined
@@ -22,7 +21,7 @@ from markupsafe import Markup
 
 from ntvep.evaluate.analysis import TOO_FEW as TOO_FEW_WORDS
 from ntvep.evaluate.analysis import Analysis, Score
-from ntvep.evaluate.figures import DARK, LIGHT, Figure, figures, themed
+from ntvep.evaluate.figures import DARK, LIGHT, VEGA_LITE, Figure, figures, themed
 from ntvep.evaluate.methods import methods
 from ntvep.evaluate.metrics import TOO_FEW, in_words
 from ntvep.evaluate.published import PUBLISHED
@@ -34,8 +33,6 @@ MARK = "ntvep-report.json"
 _ROWS_SHOWN = 200
 _GENES_SHOWN = 20
 _PNG_SCALE = 2.0
-# Vega-Lite as vl-convert names it: 6.4 for altair's v6.4.1.
-_VEGA_LITE = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def render(report: Report) -> Iterator[tuple[str, bytes]]:
         drawn = []
         for figure in figures(labels.analysis, labels.scores):
             light = json.dumps(themed(figure.spec, LIGHT, "white"))
-            svg = vl_convert.vegalite_to_svg(light, vl_version=_VEGA_LITE)
+            svg = vl_convert.vegalite_to_svg(light, vl_version=VEGA_LITE)
             name = prefix + figure.name
             yield f"figures/{name}.svg", svg.encode()
             yield f"figures/{name}.png", vl_convert.svg_to_png(svg, scale=_PNG_SCALE)
@@ -155,7 +152,7 @@ def _page(report: Report, sets: Sequence[Mapping[str, object]], specs: Mapping[s
 @cache
 def _bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script; nothing in it may end the script's element."""
-    bundle = vl_convert.javascript_bundle(vl_version=_VEGA_LITE)  # type: ignore[call-arg]
+    bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE)  # type: ignore[call-arg]
     return bundle.replace("</script", "<\\/script")
 
 

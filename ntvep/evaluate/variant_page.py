@@ -203,11 +203,10 @@ def _static_cell(name: str, row: Mapping[str, Any]) -> str:
     return number_text(value) if isinstance(value, float) else str(value)
 
 
-def number_text(value: float) -> str:
+def number_text(value: float, minus: str = "\N{MINUS SIGN}") -> str:
     """A score with three digits after the point, or three that count where it is small."""
-    if value and abs(value) < 0.001:
-        return f"{value:.2e}"
-    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+    is_small = value and abs(value) < 0.001
+    return (f"{value:.2e}" if is_small else f"{value:.3f}").replace("-", minus)
 
 
 def _data(page: Page, shown: Sequence[str]) -> Mapping[str, object]:
@@ -223,3 +222,107 @@ def _data(page: Page, shown: Sequence[str]) -> Mapping[str, object]:
         "columns": {name: rows[name].to_list() for name in names},
         "pictures": [picture.variant for picture in page.pictures],
     }
+
+
+# Single variants ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ScoreLine:
+    """One score of a variant.
+
+    Attributes:
+        column: what it is.
+        value: the mean over the views.
+        forward, reverse: what each strand says, where there are two views.
+        spread: the standard deviation, where there are more.
+    """
+
+    column: Column
+    value: float
+    forward: float | None = None
+    reverse: float | None = None
+    spread: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ShownVariant:
+    """Everything about a variant.
+
+    Attributes:
+        variant: chrom, pos, ref, alt.
+        kind: SNV, indel, ...
+        status, meaning: of the scores.
+        found: what the reference has at REF; a point where it has nothing.
+        reference: its name.
+        scores: a line each.
+        label: what labels call it.
+        others: scores of others.
+        around: the first place around it, letters, and what the model expects there.
+        picture: of what stands around it, where the reference has anything.
+    """
+
+    variant: tuple[str, int, str, str]
+    kind: str
+    status: str
+    meaning: str
+    found: str
+    reference: str
+    scores: Sequence[ScoreLine]
+    label: Mapping[str, Any]
+    others: Mapping[str, float | None]
+    around: tuple[int, str, str]
+    picture: Picture | None
+
+    @property
+    def ref_words(self) -> str:
+        """What the reference has at REF."""
+        ref = self.variant[2]
+        if self.found == ".":
+            return f"{self.kind}; {self.reference} has nothing at this place"
+        if self.found.upper() == ref.upper():
+            return f"{self.kind}; REF is {ref}, as {self.reference} has it"
+        return f"{self.kind}; REF is {ref}, but {self.reference} has {self.found}"
+
+    @property
+    def label_words(self) -> str:
+        """What labels call it; empty if nothing."""
+        if self.label["significance"] is None:
+            return ""
+        stars = self.label["stars"]
+        count = "" if stars is None else f", {stars} star{'' if stars == 1 else 's'}"
+        return f"{self.label['significance']}{count} ({self.label['label_source']})"
+
+
+@dataclass(frozen=True, eq=False)
+class ShownPage:
+    """A page of single variants.
+
+    Attributes:
+        variants: in the order in which they were typed.
+        made: how they were scored.
+        labels: names of the label files.
+        version, command: of this ntvep.
+    """
+
+    variants: Sequence[ShownVariant]
+    made: Provenance
+    labels: Sequence[str]
+    version: str
+    command: str
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "\N{EN DASH}"
+    return number_text(value) if isinstance(value, float) else str(value)
+
+
+def render_shown(page: ShownPage) -> str:
+    """The page as HTML."""
+    return _rendered(
+        "show.html.jinja",
+        page=page,
+        provenance=provenance_rows(page.made),
+        number=_number,
+    )

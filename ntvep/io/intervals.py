@@ -134,6 +134,38 @@ def read_regions(path: Path, classes: Sequence[str]) -> pl.DataFrame:
     return table.select("chrom", "start", "stop", name=name)
 
 
+def read_parts(path: Path) -> pl.DataFrame:
+    """Genes and exons of a GTF, or intervals of a BED, by name.
+
+    Returns:
+        ``chrom``, ``first``, ``last`` (1-based, both included), ``name``, ``is_box`` (no gene).
+
+    Raises:
+        InputError: missing, of another form, or without genes and exons.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such annotation; expected a GTF or a BED")
+    suffixes = {suffix.lower() for suffix in path.suffixes}
+    if ".bed" in suffixes:
+        table = _read(path, {0: "chrom", 1: "start", 2: "last", -1: "line"})
+        name = pl.col("line").str.split("\t").list.get(3, null_on_oob=True)
+        first, is_box = pl.col("start") + 1, pl.lit(True)
+        table = table.with_columns(pl.col("last").cast(pl.Int64))
+    elif suffixes & {*_GTF}:
+        wanted = {0: "chrom", 2: "kind", 3: "first", 4: "last", 8: "said"}
+        table = _read(path, wanted, ("gene", "exon"))
+        table = table.with_columns(pl.col("last").cast(pl.Int64))
+        # GTF writes gene_name "X", GFF3 Name=X.
+        named = [pl.col("said").str.extract(rf'{key}[ =]"?([^";]+)')
+                 for key in ("gene_name", "gene_id", "gene", "Name")]  # fmt: skip
+        name, first, is_box = pl.coalesce(named), pl.col("first"), pl.col("kind") == "exon"
+    else:
+        raise InputError(f"{path}: expected a name with .gtf, .gff or .bed")
+    return table.select(
+        "chrom", first=first, last="last", name=name.fill_null("interval"), is_box=is_box
+    ).unique(maintain_order=True)
+
+
 def _read(
     path: Path, wanted: Mapping[int, str], kinds: Sequence[str] | None = None
 ) -> pl.DataFrame:

@@ -1,0 +1,85 @@
+"""``ntvep show``: each number is that of ``ntvep score``; terminal and page say the same."""
+
+import re
+
+import pytest
+
+import ntvep
+from tests.browser import browser
+from tests.evaluate.test_variant_page import CHROMIUM
+from tests.test_cli import CHR1, MODEL, files, run  # noqa: F401
+
+WINDOW = ("--window-tokens", "16", "--max-allele-bases", "20")
+OTHER = str.maketrans("ACGT", "CGTA")
+SNV = f"chr1:600:{CHR1[599]}:{CHR1[599].translate(OTHER)}"
+WRONG = f"chr1:500:{CHR1[499].translate(OTHER)}:{CHR1[499]}"
+
+
+def show(run, *words):  # noqa: F811
+    return run("show", *words, "--reference", "ref.fa", "--model", MODEL, "-q")
+
+
+def test_scores_strands_and_letters(run, files):  # noqa: F811
+    done = show(run, SNV, *WINDOW, "--scores", "llr,llr_marginal,l1")
+    assert done.status == 0, done.err
+    model = ntvep.load(MODEL)
+    asked = {"window_tokens": 16, "max_allele_bases": 20, "scores": "llr,llr_marginal,l1"}
+    both, forward = (
+        model.score(SNV, reference="ref.fa", views=views, quiet=True, **asked).row(0, named=True)
+        for views in (2, 1)
+    )
+    for name in ("llr", "llr_marginal", "l1"):
+        line = next(line for line in done.out.splitlines() if line.split()[:1] == [name])
+        mean, plus, minus = map(float, line.split()[1:4])
+        assert mean == pytest.approx(both[name], abs=6e-4)
+        assert plus == pytest.approx(forward[name], abs=6e-4)
+        # The mean is that of the strands.
+        assert (plus + minus) / 2 == pytest.approx(mean, abs=1e-3)
+        assert plus != minus
+    assert f"SNV; REF is {CHR1[599]}, as ref.fa has it" in done.out
+    # 30 bases on either side, and the mark over the variant.
+    lines = done.out.splitlines()
+    letters = next(line for line in lines if CHR1[569:630] in line)
+    mark = lines[lines.index(letters) - 1].index("v")
+    assert letters[mark] == CHR1[599]
+    assert len(letters) - letters.index(CHR1[569:630]) == 61
+    expected = next(line for line in lines if line.strip().startswith("expected"))
+    assert re.fullmatch("[ACGTacgt]{61}", expected.split()[1])
+
+
+def test_another_ref_and_what_is_outside(run, files):  # noqa: F811
+    done = show(run, WRONG, "chr9:5:A:C", *WINDOW, "--scores", "llr", "--views", "1")
+    assert done.status == 0, done.err
+    assert f"REF is {WRONG.split(':')[2]}, but ref.fa has {CHR1[499]}" in done.out
+    assert "ref_mismatch: REF is not what the reference has" in done.out
+    assert "chr9:5:A:C  contig_not_in_reference" in done.out
+    assert "ref.fa has nothing at this place" in done.out
+
+
+def test_a_page_with_labels_and_scores_of_others(run, files, tmp_path):  # noqa: F811
+    _, pos, ref, alt = SNV.split(":")
+    (files / "clinvar.vcf").write_text(
+        '##fileformat=VCFv4.1\n##INFO=<ID=CLNSIG,Number=.,Type=String,Description="x">\n'
+        "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+        f"1\t{pos}\t.\t{ref}\t{alt}\t.\t.\tCLNSIG=Likely_benign;CLNREVSTAT=practice_guideline\n"
+    )
+    (files / "cadd.tsv").write_text(f"chrom\tpos\tref\talt\tPHRED\n1\t{pos}\t{ref}\t{alt}\t21.5\n")
+    (files / "g.bed").write_text("chr1\t590\t620\tenhancer\n")
+    words = (*WINDOW, "--scores", "llr", "--labels", "clinvar.vcf", "--against", "cadd.tsv:PHRED")
+    done = show(run, SNV, *words, "--genes", "g.bed", "-o", "page.html")
+    assert done.status == 0, done.err
+    assert "called Likely benign, 4 stars (clinvar.vcf)" in done.out
+    assert "PHRED: 21.5" in done.out
+    page = (files / "page.html").read_text()
+    for words in (SNV, "Likely benign", "21.500", "For research, not for diagnosis",
+                  "fingerprint of the scores", "data:image/svg+xml;base64,"):  # fmt: skip
+        assert words in page, words
+    assert show(run, SNV, *WINDOW, "-o", "page.html").status == 1
+    assert "expected a name that ends in .html" in show(run, SNV, "-o", "page.pdf").err
+    if CHROMIUM is not None:
+        (tmp_path / "profile").mkdir()
+        with browser(tmp_path / "profile") as chromium:
+            chromium.open((files / "page.html").as_uri(), width=400)
+            assert chromium.ask("document.documentElement.scrollWidth") <= 400
+            assert chromium.ask("document.images[0].naturalWidth") > 800
+            assert chromium.complaints == []
