@@ -30,7 +30,7 @@ from ntvep.cli.options import (
     command_line,
     set_up_log,
 )
-from ntvep.defaults import DEFAULT_MAX_ALLELE_BASES, DEFAULT_MAX_N_FRACTION, DEFAULT_VIEWS
+from ntvep.defaults import DEFAULT_MAX_ALLELE_BASES, DEFAULT_MAX_N_FRACTION
 
 app = typer.Typer()
 
@@ -66,7 +66,7 @@ def show(
     window_bases: WindowBases = None,
     window_tokens: WindowTokens = None,
     beyond_training: BeyondTraining = False,
-    views: Views = DEFAULT_VIEWS,
+    views: Views = None,
     anchor: Anchor = None,
     softmax: SoftmaxOver = "all",
     scores: Scores = "all",
