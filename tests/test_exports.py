@@ -252,7 +252,9 @@ def refused(done, *words, status=1):
 
 def test_disorder_is_refused(export):
     assert shutil.copy("a.parquet", "again.parquet")
-    refused(export("a.parquet", "again.parquet"), "again.parquet: chr1:60 ", "behind a later place")
+    refused(
+        export("a.parquet", "again.parquet"), "again.parquet: chr1:60 ", "after a later position"
+    )
     refused(export("a.parquet", "b.parquet", "again.parquet"), "chr1:60 ", "after another contig")
     table = pl.read_parquet("a.parquet")
     made = Provenance.from_json(read_metadata(Path("a.parquet"))[0], "a.parquet")

@@ -19,13 +19,13 @@ def export(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SCORES", help="What ntvep scan wrote (.parquet, .vcf.gz, .bcf), or a store."
+            metavar="SCORES", help="Output of ntvep scan (.parquet, .vcf.gz, .bcf), or a store."
         ),
     ],
     reference: Reference,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")],
     formats: Annotated[
-        str, typer.Option("--format", help="tsv, parquet, bigwig; joined by commas.")
+        str, typer.Option("--format", help="tsv, parquet, bigwig; separated by commas.")
     ] = "tsv,parquet,bigwig",
     background: Background = None,
     hub: Annotated[
@@ -33,7 +33,7 @@ def export(
         typer.Option(help="Also a UCSC track hub of this assembly: hg38, hs1.", show_default=False),
     ] = None,
     email: Annotated[
-        str, typer.Option(help="Whom to ask about the hub; UCSC wants one.", show_default=False)
+        str, typer.Option(help="Contact for the hub; UCSC requires one.", show_default=False)
     ] = "",
     force: Force = False,
     quiet: Quiet = False,
@@ -46,7 +46,7 @@ def export(
 
     set_up_log(quiet, verbose)
     if bool(hub) != bool(email):
-        raise ConfigError("--hub and --email go together: UCSC wants a contact for a hub")
+        raise ConfigError("--hub and --email go together: UCSC requires a contact for a hub")
     done = export_files(
         sources,
         reference,

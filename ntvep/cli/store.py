@@ -10,7 +10,7 @@ from ntvep.cli.options import Device, Force, Quiet, Verbose, set_up_log
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Keep every SNV of a genome, scored once, where `ntvep score --known` finds it.",
+    help="Store scores of every SNV of a genome, for `ntvep score --known`.",
 )
 Folder = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a store.")]
 
@@ -20,7 +20,7 @@ def store_build(
     scans: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SCAN...", help="What ntvep scan wrote, VCF or Parquet, in order of places."
+            metavar="SCAN...", help="Output of ntvep scan, VCF or Parquet, in genomic order."
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The store, a folder.")],
@@ -90,6 +90,6 @@ def store_verify(
     print(f"{folder.name}: {found.snvs} SNVs in {found.blocks} blocks, every checksum is right")
     if found.again:
         print(
-            f"{found.again.values} scores of {found.again.alleles} SNVs came out again, largest "
+            f"{found.again.values} scores of {found.again.alleles} SNVs reproduced, largest "
             f"difference {found.again.largest:.1e}"
         )

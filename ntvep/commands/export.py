@@ -220,8 +220,9 @@ def _refuse_other_sequences(genome: FastaReference, made: Provenance) -> None:
     for name, md5 in made.contigs.items():
         if found.get(name) != md5:
             raise ReferenceMismatchError(
-                f"{genome.path.name}: its {name} has md5 {found.get(name, 'none: it is missing')}, "
-                f"scored was {md5}; expected the reference of the scores ({made.reference})"
+                f"{genome.path.name}: its {name} has md5 "
+                f"{found.get(name, 'none: it is missing')}, but {md5} was scored; expected the "
+                f"reference of the scores ({made.reference})"
             )
 
 
@@ -259,7 +260,7 @@ def _refuse_disorder(rows: pl.DataFrame, done: set[str], path: Path) -> None:
         wrong = "after another contig; expected each contig once"
     elif falls.any():
         chrom, pos, ref, alt = rows.filter(falls).row(0)
-        wrong = "behind a later place; expected ascending places"
+        wrong = "after a later position; expected ascending positions"
     elif twice.any():
         chrom, pos, ref, alt = rows.filter(twice).row(-1)
         wrong = "a second time; expected each allele once"
@@ -353,9 +354,10 @@ def _readme(what: _Exported, formats: Sequence[Format], tracks: Mapping[str, str
     """What lies here, what it means, how it was made, and how to use it."""
     made = what.made
     files = {
-        "tsv": f"| `{_TSV}`, `.tbi` | every allele: {', '.join(PLACE)} (1-based), `llr`, and its "
-        "place in a background if it was compared with one; bgzip, tabix |\n"
-        f"| `{_INFO}` | declarations of its columns, for bcftools |",
+        "tsv": f"| `{_TSV}`, `.tbi` | every allele: {', '.join(PLACE)} "
+        "(1-based), `llr`, and its percentile if it was compared "
+        "with a background; bgzip, tabix |\n"
+        f"| `{_INFO}` | header lines for its columns, for bcftools |",
         "parquet": "| `parquet/CONTIG.parquet` | every allele with all scores, by POS |",
         "bigwig": f"| {', '.join(f'`{file}`' for file in tracks.values())} | SNVs: `llr` of each "
         "ALT base; the entropy of the prediction |",
@@ -370,8 +372,8 @@ def _readme(what: _Exported, formats: Sequence[Format], tracks: Mapping[str, str
         [
             "# Scores of variants by a DNA language model",
             "",
-            "Zero-shot, for research, not for diagnosis. They derive from the model's weights, "
-            f"whose licence `ntvep model info {made.model.model_id}` prints.",
+            "Zero-shot, for research, not for diagnosis. They are derived from the model's "
+            "weights, whose licence `ntvep model info {made.model.model_id}` prints.",
             "",
             f"- model: {made.model.model_id}, revision {made.model.revision or 'unknown'}",
             f"- weights: SHA-256 {made.model.weights_sha256}",
@@ -392,8 +394,8 @@ def _readme(what: _Exported, formats: Sequence[Format], tracks: Mapping[str, str
             "|---|---|",
             *rows,
             "",
-            "How to annotate with them (bcftools, vcfanno, VEP, echtvar) and to show them (igv.js, "
-            "UCSC): docs/exports.md of ntvep.",
+            "docs/exports.md of ntvep says how to annotate with them (bcftools, vcfanno, VEP, "
+            "echtvar) and display them (igv.js, UCSC).",
             "",
         ]
     )

@@ -57,7 +57,7 @@ def identity_asked(paths: Sequence[Path], options: Options) -> Identity:
             continue
         raise ConfigError(
             f"--{name.replace('_', '-')} is {asked}; the scores of {paths[0]} were made with "
-            f"{value}. Leave the option out, or give the model itself"
+            f"{value}. Omit the option, or give the model itself"
         )
     unknown = [
         name
@@ -66,8 +66,8 @@ def identity_asked(paths: Sequence[Path], options: Options) -> Identity:
     ]
     if unknown:
         raise ConfigError(
-            f"--scores {','.join(unknown)}: {paths[0]} has {', '.join(store.about.steps)}; ask for "
-            "those, or give the model itself"
+            f"--scores {','.join(unknown)}: {paths[0]} has {', '.join(store.about.steps)}; "
+            "request those, or give the model itself"
         )
     return identity
 
@@ -87,14 +87,14 @@ def _fitting(store: Store, asked: Identity) -> Store:
     if found.fingerprint != asked.fingerprint:
         raise ConfigError(
             f"{store.folder}: its fingerprint is {found.fingerprint}, that of this run "
-            f"{asked.fingerprint}: {_difference(found, asked)}. Score as the store was made, give "
-            "--model none alone, or leave the store out of --known"
+            f"{asked.fingerprint}: {_difference(found, asked)}. Use the options of the store, "
+            "give --model none alone, or remove the store from --known"
         )
     limits = found.settings.max_n_fraction, asked.settings.max_n_fraction
     if limits[0] != limits[1]:
         raise ConfigError(
-            f"{store.folder}: was made with --max-n-fraction {limits[0]:g}, not {limits[1]:g}, and "
-            f"has its statuses: give --max-n-fraction {limits[0]:g}"
+            f"{store.folder}: was made with --max-n-fraction {limits[0]:g}, not {limits[1]:g}, "
+            f"which its statuses depend on: give --max-n-fraction {limits[0]:g}"
         )
     lacking = [name for name in asked.settings.score_columns if name not in store.about.steps]
     if lacking:
@@ -150,9 +150,9 @@ def refuse_other_sequences(store: Store, genome: FastaReference, contigs: Iterab
     for record, digits in genome.md5(shared).items():
         if scored.get(canonical(record)) != digits:
             raise ReferenceMismatchError(
-                f"{store.folder}: its scores are of another sequence of {record} than "
-                f"{genome.path.name} has (md5 {digits}): another assembly, or another slice of it? "
-                f"Give --reference {store.about.reference}, or a store of this one"
+                f"{store.folder}: its {record} is another sequence than in {genome.path.name} "
+                f"(md5 {digits}): another assembly, or another slice of it? Give --reference "
+                f"{store.about.reference}, or use a store of this reference"
             )
 
 

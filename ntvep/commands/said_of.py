@@ -109,9 +109,9 @@ def _of_clinvar(path: Path, alleles: pl.DataFrame) -> tuple[pl.DataFrame, list[s
         parts = _near(chunks, near)
         if not parts or not sum(part["CLNSIG"].count() for part in parts):
             raise InputError(
-                f"{path}: no record of it near a scored one has CLNSIG; expected ClinVar's VCF of "
-                "the same assembly, or LABELS. Of any other VCF make labels with: ntvep labels "
-                f"table {path} -o labels.parquet"
+                f"{path}: none of its records near a scored one has CLNSIG; expected ClinVar's "
+                "VCF of the same assembly, or LABELS. Make labels from another VCF with: ntvep "
+                f"labels table {path} -o labels.parquet"
             )
     records = pl.concat(parts)
     words = records["CLNSIG"].drop_nulls().unique(maintain_order=True).to_list()

@@ -84,8 +84,8 @@ def read_rows(path: Path, samples: Sequence[str] = ()) -> ScoredRows:
     if path.suffix == ".parquet" and has_provenance(path):
         return _of_parquet(path)
     raise InputError(
-        f"{path}: does not say what scored it; expected a VCF (.vcf, .vcf.gz, .bcf) or a Parquet "
-        "table that ntvep score wrote"
+        f"{path}: does not say which model scored it; expected a VCF (.vcf, .vcf.gz, .bcf) or a "
+        "Parquet table that ntvep score wrote"
     )
 
 
@@ -170,7 +170,7 @@ def _of_parquet(path: Path) -> ScoredRows:
     made = provenance_of(path)
     parts = [*read_row_groups(path)]
     if not parts:
-        raise InputError(f"{path}: has no row; there is nothing to list")
+        raise InputError(f"{path}: has no rows; there is nothing to list")
     table = pl.concat(parts)
     known = {column.name: column for column in (*made.columns, *COMPARED)}
     columns = [

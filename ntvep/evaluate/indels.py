@@ -21,7 +21,7 @@ from ntvep.genome import Reference
 from ntvep.windows import Edit, Span
 
 _MOST_COPIES = (5, 2)
-"""More copies beside an indel count as so many: of one base, and of longer units."""
+"""Copies beside an indel count up to these numbers: of one base, and of longer units."""
 _CLASSES = ("Del", "Ins")
 _UNITS = ("C", "T", "R")
 # Places of a contig that are looked at together, and of a whole genome for each length and class:

@@ -10,7 +10,7 @@ from ntvep.evaluate.consequences import SEVERITY
 from ntvep.evaluate.labels import most_severe
 
 KINDS = ("SNV", "indel", "MNV", "other")
-"""Variants are ranked within their kind; ``other`` are alleles that no sequence spells."""
+"""Variants are ranked within their kind; ``other`` are alleles without a sequence."""
 _BASES = "^[ACGTacgtNn]+$"
 # What ranks a kind: the first of these that a model has. The sums of llr run over more tokens on
 # the longer side of an indel (docs/scores.md), so that its llr compares with no other.

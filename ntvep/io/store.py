@@ -259,15 +259,15 @@ def open_store(folder: Path) -> Store:
         text = path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"{folder}: no store ({path.name}: {error.strerror}); ntvep store build makes one of "
-            "scans"
+            f"{folder}: no store ({path.name}: {error.strerror}); make one from scans with: ntvep "
+            "store build"
         ) from error
     try:
         content = json.loads(text)
         if content["format"] != _FORMAT:
             raise ValueError(f"format is {content['format']!r}, this ntvep reads {_FORMAT!r}")
         if content["sha256"] != _own_sum(content):
-            raise ValueError("its checksum is another")
+            raise ValueError("its checksum differs")
         about = About(
             identity=Identity.from_json(json.dumps(content["identity"])),
             statuses=[Status(status) for status in content["statuses"]],
@@ -276,8 +276,8 @@ def open_store(folder: Path) -> Store:
         contigs = tuple(StoredContig(**contig) for contig in content["contigs"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: not as ntvep store build wrote it ({type(error).__name__}: {error}); copy "
-            "the store again, or build it again"
+            f"{path}: not in the form that ntvep store build writes ({type(error).__name__}: "
+            f"{error}); copy the store again, or build it again"
         ) from error
     index = _read_index(folder / _INDEX, content["index_sha256"])
     schema = _schema(about.steps)
@@ -293,14 +293,14 @@ def refuse_changed_file(store: Store, contig: StoredContig) -> None:
     """Read the file of a contig whole.
 
     Raises:
-        InputError: its checksum is another.
+        InputError: its checksum differs.
     """
     path = store.folder / contig.file
     if digest(path) != contig.sha256:
         # A block says better where; what is outside of all blocks has no other name.
         for _ in store.blocks(contig.name):
             pass
-        raise _damaged(path, "its checksum is another")
+        raise _damaged(path, "its checksum differs")
 
 
 def _own_sum(content: Mapping[str, Any]) -> str:
@@ -314,7 +314,7 @@ def _read_index(path: Path, sha256: str) -> Int64[np.ndarray, "block 5"]:
     except OSError as error:
         raise _damaged(path, error.strerror or str(error)) from error
     if hashlib.sha256(text).hexdigest() != sha256:
-        raise _damaged(path, "its checksum is another")
+        raise _damaged(path, "its checksum differs")
     table = pa.ipc.open_file(pa.py_buffer(text)).read_all()
     return np.stack([column.to_numpy() for column in table.columns], axis=1)
 
@@ -336,8 +336,8 @@ def _places(
 
 def _damaged(path: Path, what: str) -> InputError:
     return InputError(
-        f"{path}: {what}: the store is cut or changed. Copy it again, or build it again with ntvep "
-        "store build"
+        f"{path}: {what}: the store is truncated or changed. Copy it again, or build it again "
+        "with ntvep store build"
     )
 
 
@@ -500,8 +500,8 @@ def store_writer(folder: Path, about: About) -> Iterator[Callable[[Snvs, str], N
             end()
             if snvs.chrom in [contig.name for contig in contigs]:
                 raise InputError(
-                    f"{source}: goes back to {snvs.chrom}, of which other scans came before "
-                    "another contig; give scans of one contig one after the other"
+                    f"{source}: returns to {snvs.chrom} after another contig; give the scans of "
+                    "each contig together"
                 )
             writing = _ContigWriter(folder, snvs.chrom, about.steps)
         writing.add(snvs, source)
@@ -557,8 +557,7 @@ class _ContigWriter:
             if number < self.block.number:
                 raise InputError(
                     f"{source}: {self.name}:{snvs.places[rows[0]] + 1} comes after "
-                    f"{self.name}:{self.block.number * BASES + 1}; give scans in the order of "
-                    "their places"
+                    f"{self.name}:{self.block.number * BASES + 1}; give scans in genomic order"
                 )
             self.fill(self.block, rows, columns[rows], snvs, source)
 
@@ -570,17 +569,17 @@ class _ContigWriter:
         taken = block.statuses[at, columns] != ABSENT
         before = block.ref[at]
         other = (before != dna.N) & (before != snvs.refs[rows])
-        for wrong, what in ((taken, "was in an earlier scan, too"), (other, "has another REF")):
+        for wrong, what in ((taken, "was already in an earlier scan"), (other, "has another REF")):
             if wrong.any():
                 place = int(snvs.places[rows[np.argmax(wrong)]])
                 raise InputError(
-                    f"{source}: {self.name}:{place + 1} {what}; give each scan once, of regions "
-                    "that do not overlap, all of one reference"
+                    f"{source}: {self.name}:{place + 1} {what}; give each scan once, of "
+                    "non-overlapping regions, all of one reference"
                 )
         block.ref[at] = snvs.refs[rows]
         block.statuses[at, columns] = snvs.statuses[rows]
         if len(rows) != np.count_nonzero(block.statuses[at, columns] != ABSENT):
-            raise ValueError("a status is no number of a status")
+            raise ValueError("a status has an unknown number")
         for name, values in block.scores.items():
             values[at, columns] = snvs.scores[name][rows]
         self.snvs += len(rows)

@@ -357,7 +357,7 @@ def test_what_is_refused(scored, tmp_path):
         ((scored, "-o", out, "--sample", "C"), "none of its 2 samples was asked for"),
         ((scored, "-o", out, "--sample", "A", "--sample", "C"), "--sample C: no file has it"),
         ((scored, "-o", out, "--by", "zeal"), "--by zeal: no such score; expected one of llr"),
-        ((scored, "-o", out, "-l", scored), "no record of it near a scored one has CLNSIG"),
+        ((scored, "-o", out, "-l", scored), "none of its records near a scored one has CLNSIG"),
     ):
         error = CliRunner().invoke(app, ["table", *map(str, words), "-q"]).exception
         assert message in str(error), error

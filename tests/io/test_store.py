@@ -170,14 +170,14 @@ def test_a_changed_bit_of_a_block_is_named(folder):
 def test_every_other_bit_is_proven_too(folder):
     store = open_store(folder)
     changed(folder / "chr1.arrow", -1)
-    with pytest.raises(InputError, match=r"chr1\.arrow: its checksum is another"):
+    with pytest.raises(InputError, match=r"chr1\.arrow: its checksum differs"):
         stores.refuse_changed_file(store, store.contigs[0])
 
 
 @pytest.mark.parametrize("name", ["chr1.arrow", "HLA-A%2A01%3A01.arrow", "index.arrow"])
 def test_a_cut_or_missing_file_is_named(folder, name):
     os.truncate(folder / name, 1000)
-    with pytest.raises(InputError, match=rf"{name}: .*the store is cut or changed"):
+    with pytest.raises(InputError, match=rf"{name}: .*the store is truncated or changed"):
         open_store(folder)
     (folder / name).unlink()
     with pytest.raises(InputError, match=rf"{name}: No such file"):
@@ -187,10 +187,10 @@ def test_a_cut_or_missing_file_is_named(folder, name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace("0.0018", "0.018"), "its checksum is another"),
+        (lambda text: text.replace("0.0018", "0.018"), "its checksum differs"),
         (lambda text: text.replace("ntvep store 1", "ntvep store 2"), "this ntvep reads"),
-        (lambda text: text[: len(text) // 2], "not as ntvep store build wrote it"),
-        (lambda text: "[]", "not as ntvep store build wrote it"),
+        (lambda text: text[: len(text) // 2], "not in the form that ntvep store build writes"),
+        (lambda text: "[]", "not in the form that ntvep store build writes"),
     ],
 )
 def test_a_changed_description_is_refused(folder, change, message):
@@ -201,14 +201,16 @@ def test_a_changed_description_is_refused(folder, change, message):
 
 
 def test_no_store(tmp_path):
-    with pytest.raises(InputError, match=r"no store .*; ntvep store build makes one"):
+    with pytest.raises(
+        InputError, match=r"no store .*; make one from scans with: ntvep store build"
+    ):
         open_store(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        (snvs_of("chr1", BASES - 900, 5), "b: chr1:7293 was in an earlier scan, too"),
+        (snvs_of("chr1", BASES - 900, 5), "b: chr1:7293 was already in an earlier scan"),
         (snvs_of("chr1", 5, 5), "b: chr1:6 comes after chr1:8193; give scans in the order"),
     ],
 )
@@ -247,7 +249,7 @@ def test_one_place_has_one_ref(tmp_path):
 
 def test_a_contig_comes_once(tmp_path):
     with (
-        pytest.raises(InputError, match="c: goes back to chr1"),
+        pytest.raises(InputError, match="c: returns to chr1"),
         store_writer(tmp_path, about()) as write,
     ):
         write(FIRST, "a")
