@@ -114,7 +114,7 @@ def test_what_is_said(page, parsed):
         "On the same variants",
         "llr gene by gene",
         "share of positives in the gene",
-        "cannot be told apart",
+        "cannot tell the two apart",
         "Leak check",
         "Outcome of every label",
         "The most surprising variants",
