@@ -83,7 +83,7 @@ def store_verify(
     verbose: Verbose = False,
 ) -> None:
     """Read a store whole: every checksum, REF, and a random sample of its scores."""
-    from ntvep.commands.store import verify
+    from ntvep.commands.store_check import verify
 
     set_up_log(quiet, verbose)
     found = verify(folder, reference, model, sample=sample, seed=seed, device=device)

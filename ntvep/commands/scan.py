@@ -100,13 +100,16 @@ def _scan_shards(
     quiet: bool,
 ) -> Summary:
     """Scan part by part; what was done before is not done again."""
+    genome = made.genome
     folder.mkdir(parents=True, exist_ok=True)
     parts = [part_of(places, number, shards.parts) for number in range(shards.parts)]
     total, started = Summary(fingerprint=made.identity.fingerprint), time.monotonic()
     for number in shards.numbers:
         path = folder / name_of(number)
         some, begun = parts[number], time.monotonic()
-        if not force and is_whole(path, made, some, *_expected(made.genome, some, deletions)):
+        if not force and is_whole(
+            path, made.identity, genome, some, *_expected(genome, some, deletions)
+        ):
             _log.info("%s: is whole", path)
             continue
         where = targets(path, None)

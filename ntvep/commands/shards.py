@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ntvep.commands.places import Places
-from ntvep.commands.ready import Ready
 from ntvep.errors import ConfigError, InputError
 from ntvep.files import digest, write_json
 from ntvep.io import tables
+from ntvep.io.cache import Identity
+from ntvep.io.fasta import FastaReference
 from ntvep.provenance import Provenance
 
 MANIFEST = "manifest.json"
@@ -69,13 +70,19 @@ def name_of(number: int) -> str:
 
 
 def is_whole(
-    path: Path, made: Ready, places: Places, first: tuple[str, int] | None, records: int
+    path: Path,
+    identity: Identity,
+    genome: FastaReference,
+    places: Places,
+    first: tuple[str, int] | None,
+    records: int,
 ) -> bool:
     """Whether a shard is there, of this run.
 
     Args:
         path: of the shard.
-        made: what scores.
+        identity: of the scores.
+        genome: the reference.
         places: that it is of.
         first: CHROM and POS of its first record; None if it has none.
         records: how many it has to have.
@@ -96,9 +103,9 @@ def is_whole(
         "first record": None if rows is None else (rows["chrom"][0], rows["pos"][0]),
     }
     expected = {
-        "fingerprint": made.identity.fingerprint,
-        "settings": made.context.settings,
-        "sequences": made.genome.md5(chrom for chrom, _ in places),
+        "fingerprint": identity.fingerprint,
+        "settings": identity.settings,
+        "sequences": genome.md5(chrom for chrom, _ in places),
         "records": records,
         "first record": first,
     }
