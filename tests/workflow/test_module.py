@@ -1,6 +1,7 @@
 """The workflow as a part of another one, and as the workflow catalogue deploys it."""
 
 import re
+import shutil
 
 import polars as pl
 import pytest
@@ -38,6 +39,59 @@ def test_as_a_module_of_another_workflow(tmp_path):
     assert int((tmp_path / "size.txt").read_text()) == table.stat().st_size
     assert pl.read_parquet(table).filter(pl.col("status") == "ok").height >= 3
     assert not (tmp_path / "scored" / "compare.txt").exists()
+
+
+def test_what_a_job_requests_holds_under_any_prefix(tmp_path):
+    """A profile's set-resources goes by names of rules; what the rules say does not."""
+    few_records(tmp_path / "in.vcf", 3)
+    (tmp_path / "samples.tsv").write_text("sample\tvcf\nme\tin.vcf\n")
+    text = OTHER.replace("ntvep_", "variants_").replace(
+        "variants_gather.output", "variants_all.input"
+    )
+    (tmp_path / "Snakefile").write_text(text)
+    settings = {"samples": "samples.tsv", "reference": str(REFERENCE), "results": "scored",
+                "models": {"six": {"model": "demo-6mer"}}, "device": "cuda",
+                "jobs": {"partition": "big"}}  # fmt: skip
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"scoring": settings}))
+    done = run("snakemake", "--dry-run", "--configfile", "config.yaml",
+               "--default-resources", "slurm_partition=small", "--", "variants_all",
+               folder=tmp_path)  # fmt: skip
+    jobs = [job for job in done.stdout.split("\n\n") if "rule variants_" in job]
+    (score,) = [job for job in jobs if "rule variants_score:" in job]
+    for words in ("gpu=1", "mem_mb=16000", "runtime=60", "slurm_partition=big"):
+        assert words in score
+    (collect,) = [job for job in jobs if "rule variants_collect_0:" in job]
+    assert "slurm_partition=small" in collect
+    assert "gpu" not in collect
+
+
+def test_a_deployment_into_an_empty_folder_starts(tmp_path):
+    """As snakedeploy leaves it: the configuration copied, a Snakefile that names this workflow."""
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    (tmp_path / "workflow").mkdir()
+    (tmp_path / "workflow" / "Snakefile").write_text(f"""
+configfile: "config/config.yaml"
+
+module ntvep:
+    snakefile: "{ROOT}/workflow/Snakefile"
+    config: config
+
+use rule * from ntvep
+""")
+    few_records(tmp_path / "in.vcf", 3)
+    (tmp_path / "config" / "samples.tsv").write_text("sample\tvcf\nme\tin.vcf\n")
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    config |= {"reference": str(REFERENCE)}
+    (tmp_path / "config" / "config.yaml").write_text(yaml.safe_dump(config))
+    done = run("snakemake", "--dry-run", "--cores", "1", "all", folder=tmp_path)
+    assert "results/demo/me.vcf.gz" in done.stdout
+    # The template as it is names files that are not there: said, all of them, before any job.
+    shutil.copytree(ROOT / "config", tmp_path / "config", dirs_exist_ok=True)
+    done = run("snakemake", "--dry-run", "--cores", "1", "all", folder=tmp_path, check=False)
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert "config/samples.tsv: 3 things are wrong" in said
+    assert "sample patient_2: vcfs/patient_2.vcf.gz: no such file" in said
 
 
 def test_what_the_workflow_catalogue_looks_for():

@@ -44,6 +44,7 @@ def write_inputs(folder, names):
     labels += [
         "\t".join([*fields[:2], *fields[3:5], fields[7].split("=")[1].split(";")[0]])
         for fields in rows[:200]
+        if "SOURCE=odd" not in fields[7]
     ]
     (folder / "labels.tsv").write_text("\n".join(labels) + "\n")
     sheet(folder, names)
@@ -123,7 +124,7 @@ def test_a_bad_sheet_is_refused_before_any_job(text, said, tmp_path):
         (["samples=samples.tsv"], "neither models nor model is given"),
         (["samples=samples.tsv", "models={x: {model: demo, view: 1}}"], "did you mean views"),
         (["samples=samples.tsv", "models={logs: {model: demo}}"], "is a folder of results"),
-        (["samples=samples.tsv", "models={x: {model: demo, views: 7}}"], "model x: --views is 7"),
+        (["samples=samples.tsv", "models={x: {model: demo}}", "views=7"], "model x: --views is 7"),
     ],
 )
 def test_a_wrong_configuration_is_refused(settings, message, tmp_path):
