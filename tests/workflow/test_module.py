@@ -41,30 +41,6 @@ def test_as_a_module_of_another_workflow(tmp_path):
     assert not (tmp_path / "scored" / "compare.txt").exists()
 
 
-def test_what_a_job_requests_holds_under_any_prefix(tmp_path):
-    """A profile's set-resources goes by names of rules; what the rules say does not."""
-    few_records(tmp_path / "in.vcf", 3)
-    (tmp_path / "samples.tsv").write_text("sample\tvcf\nme\tin.vcf\n")
-    text = OTHER.replace("ntvep_", "variants_").replace(
-        "variants_gather.output", "variants_all.input"
-    )
-    (tmp_path / "Snakefile").write_text(text)
-    settings = {"samples": "samples.tsv", "reference": str(REFERENCE), "results": "scored",
-                "models": {"six": {"model": "demo-6mer"}}, "device": "cuda",
-                "jobs": {"partition": "big"}}  # fmt: skip
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"scoring": settings}))
-    done = run("snakemake", "--dry-run", "--configfile", "config.yaml",
-               "--default-resources", "slurm_partition=small", "--", "variants_all",
-               folder=tmp_path)  # fmt: skip
-    jobs = [job for job in done.stdout.split("\n\n") if "rule variants_" in job]
-    (score,) = [job for job in jobs if "rule variants_score:" in job]
-    for words in ("gpu=1", "mem_mb=16000", "runtime=60", "slurm_partition=big"):
-        assert words in score
-    (collect,) = [job for job in jobs if "rule variants_collect_0:" in job]
-    assert "slurm_partition=small" in collect
-    assert "gpu" not in collect
-
-
 def test_a_deployment_into_an_empty_folder_starts(tmp_path):
     """As snakedeploy leaves it: the configuration copied, a Snakefile that names this workflow."""
     shutil.copytree(ROOT / "config", tmp_path / "config")
