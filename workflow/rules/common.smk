@@ -78,21 +78,6 @@ def model_files(wildcards):
     return [path for path in sorted(Path(model).glob("*")) if path.suffix in suffixes]
 
 
-@cache
-def sound_inputs():
-    """Nothing, once it is known that nothing is wrong with the sheet and the start of its VCFs.
-
-    Asked while the jobs are planned: what is wrong is said before any of them, all in one message,
-    and targets that need no VCF (resources) do without them. The jobs of a cluster do not ask again.
-    """
-    if workflow.is_main_process and not config["made_by_rules"]:
-        try:
-            workflow_config.check_inputs(config)
-        except NtvepError as error:
-            raise WorkflowError(str(error)) from None
-    return []
-
-
 MODEL_ENVIRONMENT = (
     "../envs/ntvep-gpu.yaml"
     if any(str(settings["device"]).startswith("cuda") for settings in MODELS.values())
