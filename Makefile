@@ -8,7 +8,11 @@ TORCH_INDEX ?=
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt \
     $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test test-quick test-slurm docs lint format clean
+# What measures a card: a Python with a CUDA build of torch; PARTS="ceilings sparse" takes some parts.
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
+PARTS ?=
+
+.PHONY: demo test test-quick test-slurm docs lint format clean gpu
 
 demo: $(VENV)/.demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" recipes/demo.sh $(CORES)
@@ -49,6 +53,9 @@ $(VENV):
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit( \
 	    "ntvep needs Python 3.11, 3.12 or 3.13; this is %d.%d. Type: make PYTHON=python3.11" % v)'
 	$(PYTHON) -m venv $(VENV)
+
+gpu:
+	$(GPU_PYTHON) -m benchmarks.gpu $(PARTS)
 
 clean:
 	rm -rf $(VENV) .snakemake results

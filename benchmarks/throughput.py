@@ -57,6 +57,7 @@ def unshared(
     tokenizer: Kmers,
     batch: int,
     length: int | None,
+    on_device: bool = False,
 ) -> list[dict[str, float]]:
     """Scores of every pair by (a) or (b): every input is run for every variant that needs it.
 
@@ -67,6 +68,7 @@ def unshared(
         tokenizer: of it.
         batch: inputs run together.
         length: pad to this; None pads to the longest of the batch.
+        on_device: whether logits and hidden states stay there until they are scores.
     """
     inputs: list[np.ndarray] = []
     of_pair: list[tuple[int, int, int, int]] = []
@@ -90,7 +92,7 @@ def unshared(
         if whole:
             inputs += [pair.ref.ids, alt]
         of_pair.append((first, masked_alt, ref_at, ref_at + 1))
-    outputs = _run(inputs, model, batch, length, whole)
+    outputs = _run(inputs, model, batch, length, whole, on_device)
     return [
         _scores(pair, places, inputs, outputs, tokenizer, whole)
         for pair, places in zip(pairs, of_pair, strict=True)
@@ -104,9 +106,11 @@ def _run(
     batch: int,
     length: int | None,
     whole: bool,
+    on_device: bool = False,
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Log-probabilities and last hidden states of every input, on the host."""
+    """Log-probabilities and last hidden states of every input, on the host or where they are."""
     device = next(model.parameters()).device
+    home = device if on_device else torch.device("cpu")
     outputs = []
     for begin in range(0, len(inputs), batch):
         some = inputs[begin : begin + batch]
@@ -116,8 +120,8 @@ def _run(
             ids[row, : len(one)] = torch.from_numpy(one.astype(np.int64))
         ids = ids.to(device)
         found = model(input_ids=ids, attention_mask=(ids != PAD).long(), output_hidden_states=whole)
-        logits = found.logits.float().log_softmax(dim=-1).cpu()
-        hidden = found.hidden_states[-1].double().cpu() if whole else logits
+        logits = found.logits.float().log_softmax(dim=-1).to(home)
+        hidden = found.hidden_states[-1].double().to(home) if whole else logits
         outputs += [
             (logits[row, : len(one)], hidden[row, : len(one)]) for row, one in enumerate(some)
         ]

@@ -32,7 +32,7 @@ from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.models.loaded import LoadedModel, load_model
 from ntvep.objectives import Pool, Softmax
 from ntvep.passes import Answers, Inputs, LanguageModel, Questions
-from ntvep.pipeline import Scored
+from ntvep.pipeline import HasFloat32, Scored
 from ntvep.settings import parse_layer
 from ntvep.tokens import Tokens
 
@@ -324,6 +324,11 @@ class _OneAtATime:
         """Wait for the others, then answer."""
         with self.lock:
             return self.model.answer(questions, on_passes)
+
+    def in_float32(self) -> LanguageModel | None:
+        """For what overflows; it too is asked one at a time."""
+        full = self.model.in_float32() if isinstance(self.model, HasFloat32) else None
+        return full and _OneAtATime(full, self.lock)
 
 
 def _collected(

@@ -7,14 +7,14 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from ntvep import dna, scoring
 from ntvep.alleles import Prepared, locator
 from ntvep.defaults import DEFAULT_MAX_ALLELE_BASES
 from ntvep.description import Description
 from ntvep.genome import Reference, canonical
-from ntvep.passes import Answers, Asking, LanguageModel, Plan, TokenPair, plan
+from ntvep.passes import Answers, Asking, LanguageModel, Plan, Questions, TokenPair, plan
 from ntvep.prefetch import ahead, behind
 from ntvep.schema import (
     ALLELES,
@@ -78,6 +78,26 @@ class Prescored(Protocol):
         ...
 
 
+@runtime_checkable
+class AnswersLater(Protocol):
+    """A model that is asked and answers when it can, so that nothing waits between two plans."""
+
+    def begin(
+        self, questions: Questions, on_passes: Callable[[int], None] | None = None
+    ) -> Callable[[], Answers]:
+        """Begin to run every pass; what comes back waits for the answers."""
+        ...
+
+
+@runtime_checkable
+class HasFloat32(Protocol):
+    """A model that may compute in a narrower format than float32."""
+
+    def in_float32(self) -> LanguageModel | None:
+        """The same model in float32; None where it is this one."""
+        ...
+
+
 @dataclass(frozen=True)
 class Scored:
     """SCORES of a chunk of alleles, and what they took.
@@ -86,11 +106,13 @@ class Scored:
         scores: the table.
         passes: forward passes run.
         known: alleles whose scores had been computed before.
+        again: how many of these passes were in float32, because others had overflowed.
     """
 
     scores: pl.DataFrame
     passes: int
     known: int = 0
+    again: int = 0
 
 
 @dataclass(frozen=True)
@@ -243,7 +265,10 @@ def score_alleles(alleles: pl.DataFrame, context: ScoringContext) -> Scored:
     )
     schema = {column.name: column.dtype for column in context.columns}
     table = pl.concat([pl.DataFrame(schema=schema), *(part.scores for part in parts)])
-    return Scored(table, sum(part.passes for part in parts), sum(part.known for part in parts))
+    passes, known, again = (
+        sum(getattr(part, name) for part in parts) for name in ("passes", "known", "again")
+    )
+    return Scored(table, passes, known, again)
 
 
 def score_stream(
@@ -262,23 +287,32 @@ def score_stream(
     """
     prepare = preparer_of_many(context.reference, context.description, context.settings)
 
-    def finish(done: tuple[T, PreparedChunk, Answers | None]) -> None:
+    def finish(done: tuple[T, PreparedChunk, Callable[[], Answers] | None]) -> None:
         name, work, answers = done
-        use(name, _finished(work, answers, context))
+        use(name, _finished(work, answers and answers(), context))
 
     prepared = ((name, _work(alleles, prepare, context)) for name, alleles in chunks)
     with ahead(prepared) as works, behind(finish) as hand_over:
         for name, work in works:
-            answers = None
+            answers: Callable[[], Answers] | None = None
             if work.planned and context.model:
                 questions = work.planned.questions
                 total = len(questions.inputs)
-                answers = context.model.answer(
-                    questions, partial(_in_shares, on_progress, name, total)
+                answers = _begun(
+                    context.model, questions, partial(_in_shares, on_progress, name, total)
                 )
             else:
                 on_progress(name, 1.0)
             hand_over((name, work, answers))
+
+
+def _begun(
+    model: LanguageModel, questions: Questions, on_passes: Callable[[int], None]
+) -> Callable[[], Answers]:
+    if isinstance(model, AnswersLater):
+        return model.begin(questions, on_passes)
+    answers = model.answer(questions, on_passes)
+    return lambda: answers
 
 
 def _in_shares(on_progress: Callable[[T, float], None], name: T, total: int, passes: int) -> None:
@@ -366,11 +400,14 @@ def _keys(chrom: pl.Series, prepared: Mapping[int, Prepared]) -> pl.DataFrame:
 
 def _finished(work: PreparedChunk, answers: Answers | None, context: ScoringContext) -> Scored:
     """SCORES of a chunk, once the model has answered."""
-    settings, statuses, passes = context.settings, list(work.statuses), 0
+    settings, statuses, passes, again = context.settings, list(work.statuses), 0, 0
     parts = [(_no_scores(settings), Source.CACHE), (work.found, Source.CACHE)]
     if work.planned and answers:
         passes = len(work.planned.questions.inputs)
-        values = scoring.score(work.pairs, context.asking, work.planned, answers)
+        values, again = _without_overflow(
+            work.pairs, scoring.score(work.pairs, context.asking, work.planned, answers), context
+        )
+        passes += again
         computed, failed = _over_views(work, values, context)
         for row in failed:
             statuses[row] = Status.NUMERICAL_FAILURE
@@ -391,7 +428,7 @@ def _finished(work: PreparedChunk, answers: Answers | None, context: ScoringCont
         .select([column.name for column in context.columns])
     )
     known = work.found.height + work.stored.height
-    return Scored(check(table, context.columns), passes, known)
+    return Scored(check(table, context.columns), passes, known, again)
 
 
 def _from(scores: pl.DataFrame, source: Source, context: ScoringContext) -> pl.DataFrame:
@@ -399,6 +436,42 @@ def _from(scores: pl.DataFrame, source: Source, context: ScoringContext) -> pl.D
     if not context.prescored:
         return scores
     return scores.with_columns(pl.lit(source, SOURCE.dtype).alias(SOURCE.name))
+
+
+def _without_overflow(
+    pairs: Sequence[TokenPair],
+    values: Mapping[str, Float64[np.ndarray, "pair"]],
+    context: ScoringContext,
+) -> tuple[Mapping[str, Float64[np.ndarray, "pair"]], int]:
+    """Scores, those of pairs that a narrow format could not hold from float32; and the passes.
+
+    All passes of such a pair are run again, REF and ALT alike, and for such pairs alone: so their
+    scores compare like with like, and nobody else's depend on them.
+    """
+    wrong = _not_finite(pairs, values, context.asking)
+    if not wrong.any() or not isinstance(context.model, HasFloat32):
+        return values, 0
+    model = context.model.in_float32()
+    if model is None:
+        return values, 0
+    some = [pairs[number] for number in np.flatnonzero(wrong)]
+    planned = plan(some, context.asking)
+    found = scoring.score(some, context.asking, planned, model.answer(planned.questions))
+    merged = {name: value.copy() for name, value in values.items()}
+    for name, value in merged.items():
+        value[wrong] = found[name]
+    return merged, len(planned.questions.inputs)
+
+
+def _not_finite(
+    pairs: Sequence[TokenPair], values: Mapping[str, Float64[np.ndarray, "pair"]], asking: Asking
+) -> Bool[np.ndarray, "pair"]:
+    """Pairs of which a score that has a definition is NaN or infinite."""
+    wrong = np.zeros(len(pairs), bool)
+    for name, value in values.items():
+        if not (finite := np.isfinite(value)).all():
+            wrong |= scoring.defined(name, pairs, asking) & ~finite
+    return wrong
 
 
 def _beside(work: PreparedChunk, rows: pl.Series, context: ScoringContext) -> list[pl.Series]:

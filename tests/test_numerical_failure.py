@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ntvep import cli
+from ntvep.errors import ModelError
+from ntvep.models.loaded import load_model
 from ntvep.objectives import defined_scores
 from tests.conftest import ROOT
 
@@ -119,3 +121,50 @@ def test_one_fails_and_the_others_keep_their_numbers(run, tmp_path: Path) -> Non
     assert found[1:].equals(sound[1:])
     assert infos(tmp_path / "out.vcf")[0] == "X=1;NTVEP_STATUS=numerical_failure,symbolic_allele"
     assert infos(tmp_path / "out.vcf")[1:] == infos(tmp_path / "sound.vcf")[1:]
+
+
+def overflowing(tmp_path: Path) -> Path:
+    """Inner activations beyond the 65,504 of float16, and far within float32."""
+    return spoiled(tmp_path, "esm.encoder.layer.0.intermediate.dense.weight", lambda w: w.mul_(1e3))
+
+
+def test_what_overflows_in_half_precision_is_run_again_in_float32(run, tmp_path: Path) -> None:
+    model = overflowing(tmp_path)
+    status, said = run(model, "single.parquet", "--precision", "fp32")
+    assert status == 0, said
+    status, said = run(model, "half.parquet", "--precision", "fp16")
+    assert status == 0, said
+    summary = json.loads((tmp_path / "half.parquet.summary.json").read_text())
+    single = json.loads((tmp_path / "single.parquet.summary.json").read_text())
+    # Every pass overflowed, so each was run twice.
+    assert (summary["again"], summary["passes"]) == (single["passes"], 2 * single["passes"])
+    assert single["again"] == 0
+    assert f"{summary['again']} of these passes were run again in float32" in said
+    assert (summary["ok"], summary["statuses"]) == (single["ok"], single["statuses"])
+    scores = [pl.read_parquet(f"{name}.parquet").select(NAMES) for name in ("half", "single")]
+    assert scores[0].equals(scores[1])
+    assert scores[0]["llr"].null_count() < len(scores[0])
+
+
+def test_bfloat16_has_the_range_of_float32(run, tmp_path: Path) -> None:
+    status, said = run(overflowing(tmp_path), "out.parquet", "--precision", "bf16")
+    assert status == 0, said
+    assert json.loads((tmp_path / "out.parquet.summary.json").read_text())["again"] == 0
+
+
+def test_what_float32_cannot_hold_either_is_said(run, tmp_path: Path) -> None:
+    model = spoiled(tmp_path, "lm_head.decoder.weight", lambda w: w.fill_(3e38))
+    status, said = run(model, "out.parquet", "--precision", "bf16")
+    assert status == 4, said
+    summary = json.loads((tmp_path / "out.parquet.summary.json").read_text())
+    assert summary["statuses"] == {"numerical_failure": 4, "symbolic_allele": 4}
+    assert summary["again"] > 0
+
+
+def test_weights_that_changed_during_a_run_are_not_used(tmp_path: Path) -> None:
+    engine = load_model(str(overflowing(tmp_path)), device="cpu", precision="fp16").model
+    state = load_file(tmp_path / "spoiled" / "model.safetensors")
+    state["lm_head.bias"] += 1
+    save_file(state, tmp_path / "spoiled" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="the weights have changed since this run began"):
+        engine.in_float32()

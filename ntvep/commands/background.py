@@ -94,7 +94,7 @@ def draw_background(
         ) as write:
 
             def use(chunk: _Drawn, scored: Scored) -> None:
-                summary.count(scored.scores["status"], scored.passes, scored.known)
+                summary.count(scored.scores["status"], scored.passes, scored.known, scored.again)
                 write(scored.scores.hstack([chunk.context]))
 
             score_chunks(partial(_chunks, drawn), drawn.height, made, use, quiet)

@@ -151,7 +151,7 @@ def joined(scored: Sequence[Path], command: str) -> tuple[Provenance, Summary]:
     contigs: dict[str, str] = {}
     for provenance, (_, text) in zip(provenances, read, strict=True):
         part = json.loads(text)
-        summary.add(part["statuses"], part["passes"], part["known"])
+        summary.add(part["statuses"], part["passes"], part["known"], part.get("again", 0))
         summary.seconds += part["seconds"]
         aliases |= part["contig_aliases"]
         contigs |= provenance.contigs

@@ -154,7 +154,7 @@ def write_scores(made: Ready, given: Input, output: Output, started: float, quie
     ) as write:
 
         def use(chunk: vcf.Chunk, scored: Scored) -> None:
-            summary.count(scored.scores["status"], scored.passes, scored.known)
+            summary.count(scored.scores["status"], scored.passes, scored.known, scored.again)
             write(chunk.lines, scored.scores, mismatches.found_in(scored.scores))
 
         score_chunks(given.read, inspection.records, made, use, quiet)

@@ -21,6 +21,7 @@ class Summary:
         records, alleles, ok: how many there were; ok are those with scores.
         statuses: number of alleles by status, those that occur.
         passes: forward passes run.
+        again: how many of these were in float32, because others had overflowed in half precision.
         known: alleles whose scores were looked up, in a store or a cache.
         seconds: wall time, loading included.
         fingerprint: identity of the scores.
@@ -33,17 +34,18 @@ class Summary:
     ok: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
     passes: int = 0
+    again: int = 0
     known: int = 0
     seconds: float = 0.0
     fingerprint: str = ""
     bad_records: Sequence[Mapping[str, object]] = ()
     contig_aliases: Mapping[str, str] = field(default_factory=dict)
 
-    def count(self, statuses: pl.Series, passes: int = 0, known: int = 0) -> None:
+    def count(self, statuses: pl.Series, passes: int = 0, known: int = 0, again: int = 0) -> None:
         """Add the alleles of one chunk."""
-        self.add(Counter(statuses.cast(pl.String).to_list()), passes, known)
+        self.add(Counter(statuses.cast(pl.String).to_list()), passes, known, again)
 
-    def add(self, statuses: Mapping[str, int], passes: int, known: int = 0) -> None:
+    def add(self, statuses: Mapping[str, int], passes: int, known: int = 0, again: int = 0) -> None:
         """Add what a part of the run counted."""
         counts = Counter(self.statuses) + Counter(statuses)
         # In the order of the definitions, so that two summaries compare line by line.
@@ -52,6 +54,7 @@ class Summary:
         self.ok = counts[Status.OK]
         self.passes += passes
         self.known += known
+        self.again += again
 
     @property
     def passes_per_allele(self) -> float | None:
@@ -80,6 +83,12 @@ class Summary:
             _log.info("%d of these scores came from a store or the cache", self.known)
         if self.passes:
             self._log_passes(ok)
+        if self.again:
+            _log.info(
+                "%d of these passes were run again in float32: their numbers overflow in half "
+                "precision",
+                self.again,
+            )
         if self.contig_aliases:
             pairs = ", ".join(f"{ours} = {theirs}" for ours, theirs in self.contig_aliases.items())
             _log.info("contig names of the input and the reference: %s", pairs)

@@ -2,32 +2,35 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, Int, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int, Int32, Int64
 from torch import Tensor, nn
 
 from ntvep.errors import ConfigError
+from ntvep.models.asked import KINDS, Asked, Places, by_kind, places
 from ntvep.models.family import AnswersRows, Encoder, GoesOn
+from ntvep.models.transfer import Fetched, Pace, send
 from ntvep.passes import Answers, Inputs, Questions
 from ntvep.tokens import Tokenizer
 
 # Tokens in a batch of automatic size: what a CPU's caches hold, and enough to fill a GPU.
 _AUTO_TOKENS = {"cpu": 2_048, "cuda": 65_536, "mps": 16_384}
+# Bytes that a token needs for each of a network's channels while it is computed (several float32
+# states, and a feed-forward block four times as wide in half precision), and which share of what a
+# GPU has free they may take. What needs more halves its batches.
+_BYTES_PER_CHANNEL = 64
+_FREE_SHARE = 0.5
 # With fewer rows than that a CPU's kernels of products depend on how many there are.
 _FEWEST_ROWS = 64
 # Passes whose float64 hidden states, or full logits of a large vocabulary, are in memory at once:
 # 16 MB each at 1,000 tokens.
 _WIDE_PASSES = 4
-# Batches that a GPU has before it: one that it computes, one that waits.
-_IN_FLIGHT = 2
-# What is answered of a batch, in the order in which it is computed.
-_KINDS = ("tokens", "bases", "entropy", "hidden", "likelihood", "pooled")
 
 
 class Hidden(NamedTuple):
@@ -44,11 +47,17 @@ class Batch(NamedTuple):
         passes: their numbers.
         ids: their tokens; behind them the same again, until the batch has its size.
         rows_only: whether a few masked rows are all that is asked.
+        places: what is asked of them.
+        at: the same, on the device.
+        counted: whether every token of which a sum is asked is a term.
     """
 
     passes: Int64[np.ndarray, "pass"]
     ids: Int[Tensor, "filled token"]
     rows_only: bool
+    places: Places
+    at: Mapping[str, Int[Tensor, "asked"]]
+    counted: bool
 
 
 @dataclass
@@ -64,6 +73,7 @@ class Engine:
             always, on a CPU if they are few. So every batch is filled up to one size, never halved,
             what is asked of single rows is computed one by one, and no states are shared.
         goes_on: whether a pass may go on from the states of another.
+        make_full: makes the same model in float32, for passes that overflow in a narrower format.
         passes_run: how many passes have been run so far.
         tokens_run: how many tokens of them have been computed.
     """
@@ -73,6 +83,7 @@ class Engine:
     batch_size: int | None = None
     deterministic: bool = False
     goes_on: bool = True
+    make_full: "Callable[[], Engine] | None" = field(default=None, repr=False)
     passes_run: int = field(default=0, init=False, repr=False)
     tokens_run: int = field(default=0, init=False, repr=False)
 
@@ -89,6 +100,12 @@ class Engine:
             for column, ids in enumerate(tokenizer.members.reshape(offsets * bases, -1)):
                 members[torch.from_numpy(ids), column] = 1.0
             self._members = members.to(self._wide_device)
+        four = tokenizer.nucleotides
+        self._four = None if four is None else torch.tensor(four, device=self.device)
+        self._pace = Pace(self.device)
+        self._full: Engine | None = None
+        self._making_full = threading.Lock()
+        self._most_tokens: int | None = None
         self._shares = self.goes_on and not self.deterministic and isinstance(self.encoder, GoesOn)
 
     @property
@@ -106,47 +123,61 @@ class Engine:
         Raises:
             ConfigError: the device's memory does not hold one pass, or not the batch asked for.
         """
-        asked = _Asked.of(questions)
-        queue = _Queue(self._groups(questions))
-        return self._answers(asked, [self._run_all(questions, asked, queue, on_passes)])
+        return self.begin(questions, on_passes)()
+
+    def begin(
+        self, questions: Questions, on_passes: Callable[[int], None] | None = None
+    ) -> Callable[[], Answers]:
+        """Ask a GPU to run every pass once, and go on; what comes back waits for the answers.
+
+        Raises:
+            ConfigError: the device's memory does not hold one pass, or not the batch asked for.
+        """
+        asked = Asked.of(questions)
+        parts = self._run_all(asked, _Queue(self._groups(questions)), on_passes)
+        return self._answers(asked, [self._fetched(parts)])
 
     @torch.inference_mode()
     def _run_all(
-        self,
-        questions: Questions,
-        asked: "_Asked",
-        queue: "_Queue",
-        on_passes: Callable[[int], None] | None,
+        self, asked: Asked, queue: "_Queue", on_passes: Callable[[int], None] | None
     ) -> list["_Part"]:
         """Run batches of a queue until it is empty: other engines may take from it too."""
         parts: list[_Part] = []
-        in_flight: deque[torch.cuda.Event] = deque()
-        is_cuda = self.device.type == "cuda"
+        lengths = asked.questions.inputs.lengths
 
         def size_of(first: int) -> int:
-            return self.batch_size or self._auto_size(int(questions.inputs.lengths[first]))
+            return self.batch_size or self.auto_size(int(lengths[first]))
 
-        with torch.cuda.device(self.device) if is_cuda else nullcontext():
+        with self._here():
             while (taken := queue.take(size_of)) is not None:
                 some, rows_only = taken
                 size = size_of(int(some[0]))
                 try:
-                    made = self._run(questions, asked, some, rows_only, size)
+                    made = self._run(asked, some, rows_only, size)
                 except RuntimeError as error:
-                    length = int(questions.inputs.lengths[some[0]])
-                    self._make_smaller(error, size, len(some), length)
+                    self._make_smaller(error, size, len(some), int(lengths[some[0]]))
                     queue.give_back(some, rows_only)
                     continue
                 parts += made
-                if is_cuda:
-                    in_flight.append(torch.cuda.current_stream().record_event())
-                    if len(in_flight) > _IN_FLIGHT:
-                        in_flight.popleft().synchronize()
+                self._pace.asked()
                 done = sum(part.passes for part in made)
                 self.passes_run += done
                 if on_passes:
                     on_passes(done)
         return parts
+
+    def _here(self) -> AbstractContextManager[object]:
+        """What has no device of its own is of this one: streams and events of a GPU."""
+        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
+
+    def in_float32(self) -> "Engine | None":
+        """The same model in float32, loaded when first asked for; None where it is this one."""
+        if self.make_full is None:
+            return None
+        with self._making_full:
+            if self._full is None:
+                self._full = self.make_full()
+        return self._full
 
     def _groups(self, questions: Questions) -> Iterator[tuple[Int64[np.ndarray, "pass"], bool]]:
         """Passes that may share a batch: of one length and kind; without those that go on."""
@@ -174,8 +205,16 @@ class Engine:
                 rows_only[needs_all] = False
         return rows_only
 
-    def _auto_size(self, length: int) -> int:
-        return max(1, _AUTO_TOKENS[self.device.type] // length)
+    def auto_size(self, length: int) -> int:
+        """Passes of this many tokens in a batch whose size nobody has set."""
+        if self._most_tokens is None:
+            self._most_tokens = _AUTO_TOKENS[self.device.type]
+            # What else lies on a card must not move a bit of a deterministic answer.
+            if self.device.type == "cuda" and not self.deterministic:
+                free, _ = torch.cuda.mem_get_info(self.device)
+                room = int(free * _FREE_SHARE) // (_BYTES_PER_CHANNEL * self.encoder.dim)
+                self._most_tokens = min(self._most_tokens, room)
+        return max(1, self._most_tokens // length)
 
     def _make_smaller(self, error: RuntimeError, size: int, passes: int, tokens: int) -> None:
         """Halve the batches, if it was memory that ran out and there is something to halve."""
@@ -195,48 +234,58 @@ class Engine:
         torch.cuda.empty_cache()
 
     def _run(
-        self,
-        questions: Questions,
-        asked: "_Asked",
-        passes: Int64[np.ndarray, "pass"],
-        rows_only: bool,
-        size: int,
+        self, asked: Asked, passes: Int64[np.ndarray, "pass"], rows_only: bool, size: int
     ) -> list["_Part"]:
         """Answer one batch and what goes on from it; what is computed stays on the device."""
+        questions = asked.questions
         inputs = questions.inputs
-        batch = self._batch(inputs, passes, rows_only, size)
+        ids = inputs.rows(passes)
+        fill = size
+        if not self.deterministic:
+            fill = -(-_FEWEST_ROWS // ids.shape[1]) if self.device.type == "cpu" else 0
+        batch = self._batch(asked, passes, ids, rows_only, fill)
         children = np.flatnonzero(np.isin(inputs.parent, passes)) if self._shares else passes[:0]
         if len(children):
             assert isinstance(self.encoder, GoesOn)
             *states, state = self.encoder.prefix(batch.ids, questions.layer)
             hidden = Hidden(*states)
         else:
-            state, hidden = None, self._hidden(batch, questions, asked)
+            state, hidden = None, self._hidden(batch, questions.layer)
         self.tokens_run += batch.ids.numel()
-        parts = [self._answer(questions, asked, batch, hidden)]
-        for some in _by_kind(children, inputs.shared, inputs.lengths):
-            for few in np.array_split(some, -(-len(some) // size)):
-                part = self._go_on(questions, asked, few, passes, hidden, state)
-                parts.append(part)
+        parts = [self._answer(questions, batch, hidden)]
+        for some in by_kind(children, inputs.shared, inputs.lengths):
+            parts += [
+                self._go_on(asked, few, passes, hidden, state)
+                for few in np.array_split(some, -(-len(some) // size))
+            ]
         return parts
 
     def _batch(
-        self, inputs: Inputs, passes: Int64[np.ndarray, "pass"], rows_only: bool, size: int
+        self,
+        asked: Asked,
+        passes: Int64[np.ndarray, "pass"],
+        ids: Int32[np.ndarray, "pass token"],
+        rows_only: bool,
+        size: int = 0,
+        **more: Int64[np.ndarray, "pass"],
     ) -> Batch:
-        ids = inputs.rows(passes)
-        if not self.deterministic:
-            size = -(-_FEWEST_ROWS // ids.shape[1]) if self.device.type == "cpu" else 0
+        """Send a batch to the device, with all that will be looked up in what it computes."""
+        found = places(asked, passes)
+        end = ids.shape[1] - len(self.tokenizer.back)
+        own = ids[found.sum_passes, found.since : end]
         # The same passes again, until the batch has its size.
-        ids = np.resize(ids, (max(size, len(ids)), ids.shape[1]))
-        return Batch(passes, self._to_device(ids.astype(np.int64)), rows_only)
+        filled = np.resize(ids, (max(size, len(ids)), ids.shape[1])).astype(np.int64)
+        columns = self._columns(found.sent["token_id"])
+        at = send({"ids": filled, **found.sent, "token_id": columns, **more}, self.device)
+        counted = bool(self.tokenizer.terms[own].all())
+        return Batch(passes, at["ids"], rows_only, found, at, counted)
 
-    def _hidden(self, batch: Batch, questions: Questions, asked: "_Asked") -> Hidden:
+    def _hidden(self, batch: Batch, layer: int | None) -> Hidden:
         """Hidden states of a batch; only of single rows where nothing else is asked."""
         if not batch.rows_only:
-            return Hidden(*self.encoder.hidden(batch.ids, questions.layer))
+            return Hidden(*self.encoder.hidden(batch.ids, layer))
         assert isinstance(self.encoder, AnswersRows)
-        rows, of_pass = asked.rows.of(batch.passes)
-        number, token = self._to_device(of_pass), self._to_device(questions.rows[rows, 1])
+        number, token = batch.at["row_pass"], batch.at["row_token"]
         at_rows = self.encoder.last_at(batch.ids, number, token, self._at_once)
         # No hidden state is asked for: there is none.
         none = at_rows.new_empty(0, batch.ids.shape[1], at_rows.shape[1])
@@ -244,23 +293,25 @@ class Engine:
 
     def _go_on(
         self,
-        questions: Questions,
-        asked: "_Asked",
+        asked: Asked,
         passes: Int64[np.ndarray, "pass"],
         parents: Int64[np.ndarray, "parent"],
         before: Hidden,
         state: Any,
     ) -> "_Part":
         """Answer passes that share their first tokens with passes that have just been run."""
+        questions = asked.questions
         inputs = questions.inputs
         # One shared token is computed again: it predicts the first that differs.
         shared = int(inputs.shared[passes[0]]) - 1
         order = np.argsort(parents)
-        rows = self._to_device(order[np.searchsorted(parents, inputs.parent[passes], sorter=order)])
-        ids = self._to_device(inputs.rows(passes).astype(np.int64))
+        parent = order[np.searchsorted(parents, inputs.parent[passes], sorter=order)]
+        batch = self._batch(asked, passes, inputs.rows(passes), False, parent=parent)
+        rows = batch.at["parent"]
         if shared > 0:
             assert isinstance(self.encoder, GoesOn)
-            rest = self.encoder.go_on(state, rows, shared, ids[:, shared:], questions.layer)
+            ids = batch.ids[:, shared:]
+            rest = self.encoder.go_on(state, rows, shared, ids, questions.layer)
             hidden = Hidden(
                 *(
                     torch.cat((first[rows, :shared], more), dim=1)
@@ -268,52 +319,43 @@ class Engine:
                 )
             )
         else:
-            hidden = Hidden(*self.encoder.hidden(ids, questions.layer))
-        self.tokens_run += ids[:, shared:].numel()
-        return self._answer(questions, asked, Batch(passes, ids, False), hidden)
+            hidden = Hidden(*self.encoder.hidden(batch.ids, questions.layer))
+        self.tokens_run += batch.ids[:, shared:].numel()
+        return self._answer(questions, batch, hidden)
 
-    def _answer(
-        self, questions: Questions, asked: "_Asked", batch: Batch, hidden: Hidden
-    ) -> "_Part":
+    def _answer(self, questions: Questions, batch: Batch, hidden: Hidden) -> "_Part":
         """What is asked of a batch."""
-        rows, log_probs = self._predictions(questions, asked, batch, hidden)
-        numbers: dict[str, Int64[np.ndarray, "asked"]] = {}
-        values: dict[str, Tensor] = {}
-        numbers["tokens"], row = asked.tokens.of(rows)
-        columns = self._columns(questions.tokens[numbers["tokens"], 1])
-        values["tokens"] = log_probs[self._to_device(row), self._to_device(columns)]
-        numbers["bases"], row = asked.bases.of(rows)
-        values["bases"] = self._bases(questions.bases[numbers["bases"]], log_probs, row)
-        numbers["entropy"], row = asked.entropy.of(rows)
-        values["entropy"] = self._by_rows(
-            lambda some: torch.special.entr(_wide(some).exp()).sum(dim=1),
-            log_probs[self._to_device(row)],
-        )
-        numbers["hidden"], of_pass = asked.hidden.of(batch.passes)
-        token = questions.hidden[numbers["hidden"], 1] - self.encoder.margin
-        values["hidden"] = _wide(hidden.chosen[self._to_device(of_pass), self._to_device(token)])
-        numbers["likelihood"], of_pass = asked.likelihood.of(batch.passes)
-        since = questions.likelihood[numbers["likelihood"], 1]
-        values["likelihood"] = self._likelihood(questions, batch, hidden.last, of_pass, since)
-        numbers["pooled"], of_pass = asked.pooled.of(batch.passes)
-        values["pooled"] = self._pooled(questions, batch, hidden.chosen, of_pass)
-        return _Part(len(batch.passes), numbers, values)
+        at = batch.at
+        log_probs = self._predictions(batch, hidden, questions.softmax)
+        values = {
+            "tokens": log_probs[at["token_row"], at["token_id"]],
+            "bases": self._bases(batch.places.given, log_probs, at["base_row"]),
+            "entropy": self._by_rows(
+                lambda some: torch.special.entr(_wide(some).exp()).sum(dim=1),
+                log_probs[at["entropy_row"]],
+            ),
+            "hidden": _wide(
+                hidden.chosen[at["hidden_pass"], at["hidden_token"] - self.encoder.margin]
+            ),
+            "likelihood": self._likelihood(batch, hidden.last, questions.softmax),
+            "pooled": self._pooled(questions, batch, hidden.chosen),
+        }
+        return _Part(len(batch.passes), batch.places.numbers, values)
 
     def _predictions(
-        self, questions: Questions, asked: "_Asked", batch: Batch, hidden: Hidden
-    ) -> tuple[Int64[np.ndarray, "row"], Float32[Tensor, "row vocab"]]:
-        """Rows asked of a batch, and their log-probabilities (of a rate model, its log rates)."""
-        rows, of_pass = asked.rows.of(batch.passes)
-        if not len(rows):
+        self, batch: Batch, hidden: Hidden, softmax: str
+    ) -> Float32[Tensor, "row vocab"]:
+        """Log-probabilities of the rows asked of a batch (of a rate model, its log rates)."""
+        of_pass, token = batch.at["row_pass"], batch.at["row_token"]
+        if not len(of_pass):
             width = 4 if self.encoder.objective == "rates" else len(self.tokenizer.terms)
-            return rows, torch.zeros(0, width, device=self.device)
+            return torch.zeros(0, width, device=self.device)
         if batch.rows_only:
             at_rows = hidden.last[:, 0]
         else:
-            token = questions.rows[rows, 1] - self._shift
-            at_rows = hidden.last[self._to_device(of_pass), self._to_device(token)]
-        return rows, self._by_rows(
-            lambda some: self._normalised(self.encoder.logits(some), questions.softmax), at_rows
+            at_rows = hidden.last[of_pass, token - self._shift]
+        return self._by_rows(
+            lambda some: self._normalised(self.encoder.logits(some), softmax), at_rows
         )
 
     @property
@@ -328,9 +370,9 @@ class Engine:
             return logits
         if softmax == "all":
             return logits.log_softmax(dim=-1)
-        four = list(self.tokenizer.nucleotides or ())
+        assert self._four is not None
         only = torch.full_like(logits, -torch.inf)
-        only[:, four] = logits[:, four].log_softmax(dim=-1)
+        only[:, self._four] = logits[:, self._four].log_softmax(dim=-1)
         return only
 
     def _columns(self, ids: Int64[np.ndarray, "query"]) -> Int64[np.ndarray, "query"]:
@@ -344,104 +386,102 @@ class Engine:
 
     def _bases(
         self,
-        given: Int64[np.ndarray, "base_row 3"],
+        given: Int64[np.ndarray, "base_row 2"],
         log_probs: Float32[Tensor, "row vocab"],
-        row: Int64[np.ndarray, "base_row"],
+        row: Int64[Tensor, "base_row"],
     ) -> Float64[Tensor, "base_row offset 4"]:
         """Log-probability of each base at each offset of a k-mer, given its first bases."""
         if self._members is None:
             return log_probs.new_zeros((0, 1, 4), dtype=torch.float64)
         members = self._members
-        chosen = log_probs[self._to_device(row)]
-        if not given[:, 1].any():
+        chosen = log_probs[row]
+        if not given[:, 0].any():
             logs = self._by_rows(lambda some: (_wide(some).exp() @ members).log(), chosen)
             return logs.view(-1, members.shape[1] // 4, 4)
         parts = []
-        for number, (_, offset, code) in enumerate(given.tolist()):
+        for number, (offset, code) in enumerate(given.tolist()):
             kept = _wide(chosen[number]).exp() * self._begins(offset, code)
             parts.append((kept @ members).log())
         return torch.stack(parts).view(-1, members.shape[1] // 4, 4)
 
     def _begins(self, offset: int, code: int) -> Float64[Tensor, "vocab"]:
         """1 for each k-mer whose first bases have this code."""
-        assert self.tokenizer.members is not None
-        begins = np.ones(len(self.tokenizer.terms))
+        assert self._members is not None
+        begins = torch.ones_like(self._members[:, 0])
         for place in range(offset):
             base = code // 4 ** (offset - 1 - place) % 4
-            there = np.zeros_like(begins)
-            there[self.tokenizer.members[place, base]] = 1.0
-            begins *= there
-        return torch.from_numpy(begins).to(self._wide_device)
+            begins = begins * self._members[:, 4 * place + base]
+        return begins
 
     def _likelihood(
-        self,
-        questions: Questions,
-        batch: Batch,
-        last: Float[Tensor, "pass token dim"],
-        of_pass: Int64[np.ndarray, "asked"],
-        since: Int64[np.ndarray, "asked"],
+        self, batch: Batch, last: Float[Tensor, "pass token dim"], softmax: str
     ) -> Float64[Tensor, "asked"]:
         """Sums of log P(token), nats, from some token of a pass to its last nucleotide token."""
-        if not len(of_pass):
-            return torch.zeros(0, dtype=torch.float64, device=self._wide_device)
-        first, end = int(since.min()), batch.ids.shape[1] - len(self.tokenizer.back)
-        passes, back = np.unique(of_pass, return_inverse=True)
-        own = batch.ids[self._to_device(passes)][:, first:end]
-        some = last[self._to_device(passes)][:, first - self._shift : end - self._shift]
+        passes, wide_device = batch.at["sum_pass"], self._wide_device
+        if not len(passes):
+            return torch.zeros(0, dtype=torch.float64, device=wide_device)
+        first, end = batch.places.since, batch.ids.shape[1] - len(self.tokenizer.back)
+        own = batch.ids[passes][:, first:end]
+        some = last[passes][:, first - self._shift : end - self._shift]
         wide = self._at_once or self._full_logits(own.shape[1])
         terms = torch.cat(
             [
-                self._terms_of(rows, ids, questions.softmax)
+                self._terms_of(rows, ids, softmax, batch.counted)
                 for rows, ids in zip(torch.split(some, wide), torch.split(own, wide), strict=True)
             ]
         )
         place = torch.arange(first, end, device=terms.device)
+        back, since = batch.at["sum_of"].to(wide_device), batch.at["sum_since"].to(wide_device)
         sums = []
         size = self._at_once or max(1, len(back))
-        for one, start in zip(
-            torch.split(torch.from_numpy(back).to(terms.device), size),
-            torch.split(torch.from_numpy(since).to(terms.device), size),
-            strict=True,
-        ):
+        for one, start in zip(torch.split(back, size), torch.split(since, size), strict=True):
             sums.append((terms[one] * (place >= start[:, None])).sum(dim=1))
         return torch.cat(sums)
 
     def _terms_of(
-        self, last: Float[Tensor, "pass token dim"], ids: Int[Tensor, "pass token"], softmax: str
+        self,
+        last: Float[Tensor, "pass token dim"],
+        ids: Int[Tensor, "pass token"],
+        softmax: str,
+        counted: bool,
     ) -> Float64[Tensor, "pass token"]:
-        """Log P of each token where it is a term, else 0."""
+        """Log P of each token where it is a term, else 0; ``counted`` says that all are."""
         logits = self.encoder.logits(last.flatten(0, 1))
         own = logits.gather(1, ids.flatten()[:, None])[:, 0]
         if softmax == "acgt":
-            logits = logits[:, list(self.tokenizer.nucleotides or ())]
+            assert self._four is not None
+            logits = logits[:, self._four]
         log_probs = _wide((own - logits.logsumexp(dim=1)).view(ids.shape))
-        counted = self._terms[ids.to(self._terms.device)]
-        return log_probs if counted.all() else log_probs.masked_fill(~counted, 0.0)
+        if counted:
+            return log_probs
+        return log_probs.masked_fill(~self._terms[ids.to(self._terms.device)], 0.0)
 
     def _pooled(
-        self,
-        questions: Questions,
-        batch: Batch,
-        chosen: Float[Tensor, "pass token dim"],
-        of_pass: Int64[np.ndarray, "asked"],
+        self, questions: Questions, batch: Batch, chosen: Float[Tensor, "pass token dim"]
     ) -> Float64[Tensor, "asked dim"]:
         """Mean hidden states over nucleotide tokens."""
         with_special = questions.pool == "mean_cls"
         first = 0 if with_special else len(self.tokenizer.front)
         end = batch.ids.shape[1] - len(self.tokenizer.back)
         pooled = [torch.empty(0, self.encoder.dim, dtype=torch.float64, device=self._wide_device)]
-        wide = self._at_once or _WIDE_PASSES
+        wide, of_pass, places = (
+            self._at_once or _WIDE_PASSES,
+            batch.places.pooled,
+            batch.at["pooled_pass"],
+        )
         for begin in range(0, len(of_pass), wide):
-            some = of_pass[begin : begin + wide]
-            states = _wide(chosen[self._to_device(some), first:end])
-            if self._even(questions.inputs, batch.passes[some]):
+            passes = batch.passes[of_pass[begin : begin + wide]]
+            states = _wide(chosen[places[begin : begin + wide], first:end])
+            if self._even(questions.inputs, passes):
                 pooled.append(states.mean(dim=1))
                 continue
-            weights = questions.inputs.weights(batch.passes[some])[:, first:end].astype(np.float64)
+            weights = questions.inputs.weights(passes)[:, first:end].astype(np.float64)
             if with_special:
                 weights[:, : len(self.tokenizer.front)] = 1.0
-            share = torch.from_numpy(weights / weights.sum(axis=1, keepdims=True))
-            pooled.append((states * share.to(states.device)[..., None]).sum(dim=1))
+            share = weights / weights.sum(axis=1, keepdims=True)
+            # Bits of float64 travel as what they are.
+            there = send({"share": share.view(np.int64)}, states.device)["share"]
+            pooled.append((states * there.view(torch.float64)[..., None]).sum(dim=1))
         return torch.cat(pooled)
 
     def _even(self, inputs: Inputs, passes: Int64[np.ndarray, "some"]) -> bool:
@@ -465,28 +505,34 @@ class Engine:
         some = torch.split(rows, self._at_once or max(1, len(rows)))
         return torch.cat([function(row) for row in some])
 
-    def _to_device(self, array: Int64[np.ndarray, "..."]) -> Int[Tensor, "..."]:
-        """A copy that a GPU fetches by itself, while the host goes on."""
-        tensor = torch.from_numpy(array)
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=True)
+    @torch.inference_mode()
+    def _fetched(self, parts: Sequence["_Part"]) -> "_OnTheirWay":
+        """Everything from this device, on its way to the host."""
+        kinds = KINDS if parts else ()
+        with self._here():
+            whole = [torch.cat([part.values[name] for part in parts]) for name in kinds]
+            fetched = Fetched(whole)
+        numbers = {name: np.concatenate([part.numbers[name] for part in parts]) for name in kinds}
+        return _OnTheirWay(numbers, fetched)
 
-    def _answers(self, asked: "_Asked", of_engines: Sequence[Sequence["_Part"]]) -> Answers:
-        """Everything from each device at once, in the order of the questions."""
-        dim = self.encoder.dim
-        offsets = 1 if self._members is None else self._members.shape[1] // 4
-        shapes = {"bases": (offsets, 4), "hidden": (dim,), "pooled": (dim,)}
-        arrays = {}
-        for name in _KINDS:
-            dtype = np.float32 if name == "tokens" else np.float64
-            count = len(getattr(asked, name).index)
-            arrays[name] = np.empty((count, *shapes.get(name, ())), dtype)
-            for parts in filter(None, of_engines):
-                numbers = np.concatenate([part.numbers[name] for part in parts])
-                values = torch.cat([part.values[name] for part in parts])
-                arrays[name][numbers] = values.cpu().numpy()
-        return Answers(**arrays)
+    def _answers(self, asked: Asked, of_devices: Sequence["_OnTheirWay"]) -> Callable[[], Answers]:
+        """Everything from each device, in the order of the questions, once it is there."""
+
+        def answers() -> Answers:
+            dim = self.encoder.dim
+            offsets = 1 if self._members is None else self._members.shape[1] // 4
+            shapes = {"bases": (offsets, 4), "hidden": (dim,), "pooled": (dim,)}
+            arrays = {}
+            for name in KINDS:
+                dtype = np.float32 if name == "tokens" else np.float64
+                count = len(getattr(asked, name).index)
+                arrays[name] = np.empty((count, *shapes.get(name, ())), dtype)
+            for numbers, fetched in of_devices:
+                for name, values in zip(numbers, fetched.arrays(), strict=True):
+                    arrays[name][numbers[name]] = values
+            return Answers(**arrays)
+
+        return answers
 
 
 @dataclass
@@ -510,7 +556,7 @@ class Fleet:
             ConfigError: a device's memory does not hold one pass, or not the batch asked for.
         """
         first, *others = self.engines
-        asked, queue = _Asked.of(questions), _Queue(first._groups(questions))
+        asked, queue = Asked.of(questions), _Queue(first._groups(questions))
         lock, threads = threading.Lock(), torch.get_num_threads()
         made: dict[int, list[_Part]] = {}
         errors: list[BaseException] = []
@@ -524,7 +570,7 @@ class Fleet:
             try:
                 # A new thread has a number of its own; with another the order of sums may change.
                 torch.set_num_threads(threads)
-                made[number] = engine._run_all(questions, asked, queue, count)
+                made[number] = engine._run_all(asked, queue, count)
             except BaseException as error:
                 errors.append(error)
                 queue.clear()
@@ -537,14 +583,20 @@ class Fleet:
             worker.start()
         try:
             # This thread works too: signals arrive here.
-            made[0] = first._run_all(questions, asked, queue, count)
+            made[0] = first._run_all(asked, queue, count)
         finally:
             queue.clear()
             for worker in workers:
                 worker.join()
         if errors:
             raise errors[0]
-        return first._answers(asked, [made[number] for number in sorted(made)])
+        return first._answers(
+            asked, [self.engines[number]._fetched(made[number]) for number in sorted(made)]
+        )()
+
+    def in_float32(self) -> Engine | None:
+        """The same model in float32, on the first device; None where it is this one."""
+        return self.engines[0].in_float32()
 
 
 class _Queue:
@@ -580,76 +632,15 @@ class _Part(NamedTuple):
     """Answers of one batch: how many passes it had, which questions were asked, and the values."""
 
     passes: int
-    numbers: dict[str, Int64[np.ndarray, "asked"]]
+    numbers: Mapping[str, Int64[np.ndarray, "asked"]]
     values: dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class _Sorted:
-    """Things asked for, sorted by what each is asked of.
+class _OnTheirWay(NamedTuple):
+    """Answers of a device: by kind, which questions were asked, and the values."""
 
-    Attributes:
-        owner: number of what each is asked of, ascending.
-        index: number of each in the questions.
-    """
-
-    owner: Int64[np.ndarray, "asked"]
-    index: Int64[np.ndarray, "asked"]
-
-    @classmethod
-    def by(cls, owner: Int64[np.ndarray, "asked"]) -> "_Sorted":
-        """Sort by the number of what each is asked of."""
-        index = np.argsort(owner, kind="stable")
-        return cls(owner[index], index)
-
-    def of(
-        self, owners: Int64[np.ndarray, "some"]
-    ) -> tuple[Int64[np.ndarray, "asked"], Int64[np.ndarray, "asked"]]:
-        """What is asked of some: its numbers, and of which of them each is asked, from 0."""
-        first = np.searchsorted(self.owner, owners)
-        counts = np.searchsorted(self.owner, owners, side="right") - first
-        which = np.repeat(np.arange(len(owners)), counts)
-        within = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return self.index[first[which] + within], which
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """The questions, by the pass that they are asked of; or by the row, where they are of a row."""
-
-    rows: _Sorted
-    hidden: _Sorted
-    likelihood: _Sorted
-    pooled: _Sorted
-    tokens: _Sorted
-    bases: _Sorted
-    entropy: _Sorted
-
-    @classmethod
-    def of(cls, questions: Questions) -> "_Asked":
-        """Sort what is asked."""
-        return cls(
-            rows=_Sorted.by(questions.rows[:, 0]),
-            hidden=_Sorted.by(questions.hidden[:, 0]),
-            likelihood=_Sorted.by(questions.likelihood[:, 0]),
-            pooled=_Sorted.by(questions.pooled),
-            tokens=_Sorted.by(questions.tokens[:, 0]),
-            bases=_Sorted.by(questions.bases[:, 0]),
-            entropy=_Sorted.by(questions.entropy),
-        )
-
-
-def _by_kind(
-    passes: Int64[np.ndarray, "pass"],
-    shared: Int64[np.ndarray, "every"],
-    lengths: Int64[np.ndarray, "every"],
-) -> list[Int64[np.ndarray, "some"]]:
-    """Passes that share as many tokens and are as long, together."""
-    if not len(passes):
-        return []
-    keys = np.stack((shared[passes], lengths[passes]))
-    _, kind = np.unique(keys, axis=1, return_inverse=True)
-    return [passes[kind == number] for number in range(int(kind.max()) + 1)]
+    numbers: Mapping[str, Int64[np.ndarray, "asked"]]
+    values: Fetched
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from ntvep.description import Description
-from ntvep.errors import ConfigError
+from ntvep.errors import ConfigError, ModelError
 from ntvep.models.checkpoint import describe, read_checkpoint
 from ntvep.models.device import PRECISIONS, be_deterministic, resolve_devices, resolve_precision
 from ntvep.models.engine import Engine, Fleet
-from ntvep.models.family import Family
+from ntvep.models.family import Encoder, Family
 from ntvep.models.hub import licence, locate
 from ntvep.models.native import Native
 from ntvep.passes import LanguageModel
@@ -78,28 +78,26 @@ def load_model(
     devices, source = resolve_devices(device), locate(model)
     where = devices[0]
     dtype = resolve_precision(precision, where, describe(source.folder)[1].half)
-    if where.type == "cuda":
-        # Settings of the process: products of halves are summed in float32, and torch's own
-        # defaults may change with its release.
-        products = torch.backends.cuda.matmul
-        products.allow_tf32 = dtype == "tf32"
-        products.allow_fp16_reduced_precision_reduction = False
-        products.allow_bf16_reduced_precision_reduction = False
-        # torch lets convolutions use tf32 unless it is told not to.
-        torch.backends.cudnn.allow_tf32 = dtype == "tf32"
     checkpoint = read_checkpoint(source.folder)
     description = checkpoint.description
     # Copied before it lies on a device, which may have no room for two.
     copies = [checkpoint.encoder, *(deepcopy(checkpoint.encoder) for _ in devices[1:])]
-    engines = []
-    for copy, one in zip(copies, devices, strict=True):
-        if isinstance(copy, nn.Module):
-            copy.to(one)
-        encoder = copy.in_precision(PRECISIONS[dtype])
-        if isinstance(encoder, Native):
-            # Before the engine asks what it can share.
-            encoder.probe()
-        engines.append(Engine(encoder, description.tokenizer, batch_size, deterministic))
+    engines = [
+        engine_of(copy, description, one, dtype, batch_size, deterministic)
+        for copy, one in zip(copies, devices, strict=True)
+    ]
+
+    def in_float32() -> Engine:
+        again = read_checkpoint(source.folder)
+        if again.weights_sha256 != checkpoint.weights_sha256:
+            raise ModelError(
+                f"{source.folder}: the weights have changed since this run began; what overflows "
+                "in half precision cannot be run again in float32. Type the same command again"
+            )
+        return engine_of(again.encoder, description, where, "fp32", batch_size, deterministic)
+
+    if dtype in ("fp16", "bf16"):
+        engines[0].make_full = in_float32
     identity = ModelIdentity.of(
         description,
         model_id=source.model_id,
@@ -110,3 +108,36 @@ def load_model(
     )
     model_on_devices = engines[0] if len(engines) == 1 else Fleet(engines)
     return LoadedModel(model_on_devices, description, identity, licence(source))
+
+
+def engine_of(
+    encoder: Encoder,
+    description: Description,
+    where: torch.device,
+    precision: str,
+    batch_size: int | None = None,
+    deterministic: bool = False,
+) -> Engine:
+    """A network that was read in float32, on its device and in its precision, ready to answer.
+
+    On CUDA it settles for the whole process what a product of that precision is.
+
+    Raises:
+        ModelError: a network of transformers is not what its config.json says.
+    """
+    if where.type == "cuda":
+        # Settings of the process: products of halves are summed in float32, and torch's own
+        # defaults may change with its release.
+        products = torch.backends.cuda.matmul
+        products.allow_tf32 = precision == "tf32"
+        products.allow_fp16_reduced_precision_reduction = False
+        products.allow_bf16_reduced_precision_reduction = False
+        # torch lets convolutions use tf32 unless it is told not to.
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    if isinstance(encoder, nn.Module):
+        encoder.to(where)
+    encoder = encoder.in_precision(PRECISIONS[precision])
+    if isinstance(encoder, Native):
+        # Before the engine asks what it can share.
+        encoder.probe()
+    return Engine(encoder, description.tokenizer, batch_size, deterministic)
