@@ -40,9 +40,9 @@ def test_workers_over_one_queue_give_the_same_numbers(name, chr22, monkeypatch):
     seen = {}
     run = Engine._run
 
-    def noted(self, questions, asked, passes, *more):
+    def noted(self, asked, passes, *more):
         seen.setdefault(threading.get_ident(), []).append(len(passes))
-        return run(self, questions, asked, passes, *more)
+        return run(self, asked, passes, *more)
 
     monkeypatch.setattr(Engine, "_run", noted)
     folder = str(GOLDEN / name)
@@ -82,10 +82,10 @@ def test_memory_that_runs_out_on_one_device_halves_its_batches_alone(chr22, monk
     small, other = loaded.model.engines
     run = small._run
 
-    def few(questions, asked, passes, *more):
+    def few(asked, passes, *more):
         if len(passes) > 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return run(questions, asked, passes, *more)
+        return run(asked, passes, *more)
 
     monkeypatch.setattr(small, "_run", few)
     found = scored(loaded, chr22)
