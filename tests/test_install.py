@@ -56,7 +56,7 @@ def test_a_folder_of_the_same_name_hides_nothing(editable, tmp_path):
     done = asked(editable, code, tmp_path)
     assert done.returncode == 0, done.stderr
     expected = tmp_path / "ntvep" / "ntvep" / "__init__.py"
-    assert done.stdout.split() == [str(expected), "ntvep.errors", "0.1.0"]
+    assert done.stdout.split() == [str(expected), "ntvep.errors", "0.2.0"]
 
 
 @pytest.mark.slow
