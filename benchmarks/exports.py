@@ -78,7 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabases", type=float, nargs="+", default=[1.0])
     asked = parser.parse_args()
-    print("| Mb | what | CPU seconds | MB of memory | bytes an SNV |\n|---|---|---|---|---|")
+    print("| Mb | what | CPU seconds | MB of memory | bytes per SNV |\n|---|---|---|---|---|")
     for megabases in asked.megabases:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)

@@ -352,7 +352,7 @@ def test_no_contig_in_common_stops(run, files):
     ("extra", "status", "message"),
     [
         (("--scores", "llr,score"), 2, "unknown score 'score'; known scores: all, llr, llr_site, "),
-        (("--window-tokens", "64"), 2, "takes 1 to 63 (its maximum of 64 less special tokens)"),
+        (("--window-tokens", "64"), 2, "takes 1 to 63 (its maximum of 64 minus special tokens)"),
         (("--window-tokens", "6"), 2, "leaves room for 13 changed bases"),
         (("--views", "3"), 2, "expected 1, 2 or all (12)"),
         (("--layer", "3"), 2, "this model has layers 0 (input embeddings) to 2 (last)"),

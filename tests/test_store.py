@@ -117,7 +117,7 @@ def test_verify_accepts_no_more_than_the_stated_error(store, monkeypatch):
     assert store("store", "verify", "s", *asked).status == 0
     refused = store("store", "verify", "off", *asked)
     assert refused.status == 1
-    assert "come out differently" in refused.err
+    assert "are different" in refused.err
     assert "the error that the store declares" in refused.err
 
 

@@ -93,7 +93,7 @@ def test_another_precision_can_be_asked_for(run, monkeypatch):  # noqa: F811
     score(run)
     done = run("verify", "out.vcf", "-r", "ref.fa", "-m", MODEL, "--precision", "bf16")
     assert done.status == 1
-    assert "values of 10 alleles come out differently" in done.err
+    assert "values of 10 alleles are different" in done.err
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,8 @@ highlight_language = "text"
 
 # Pages in the order of the sidebar; those that are not named here follow by name.
 USE = (
-    "docs/models", "docs/scores", "docs/recipes", "docs/exports", "docs/api", "docs/labels",
-    "docs/evaluation", "docs/hpc", "config/README", "docs/site/commands",
+    "docs/models", "docs/scores", "docs/recipes", "docs/exports", "docs/genome", "docs/api",
+    "docs/labels", "docs/evaluation", "docs/hpc", "config/README", "docs/site/commands",
     "docs/site/python",
 )  # fmt: skip
 INSIDE = (

@@ -104,7 +104,7 @@ def _shared(
         ),
     ] = False,
 ) -> None:
-    """What stands before a command's name."""
+    """Options before a command's name."""
 
 
 class _Interrupted(BaseException):

@@ -36,7 +36,7 @@ from ntvep.defaults import DEFAULT_MAX_N_FRACTION
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Compare llr with variants at random places, of the same context.",
+    help="Compare llr with variants of the same context at random positions.",
 )
 
 
@@ -57,9 +57,9 @@ def draw(
         int, typer.Option(help="SNVs of each of the 96 contexts, and indels of each of theirs.")
     ] = 100,
     indel_bases: Annotated[
-        int, typer.Option(help="Also indels of up to so many bases.", show_default="none")
+        int, typer.Option(help="Also draw indels of up to this many bases.", show_default="none")
     ] = 0,
-    seed: Annotated[int, typer.Option(help="Another one draws others.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     window_bases: WindowBases = None,
     window_tokens: WindowTokens = None,
     beyond_training: BeyondTraining = False,
@@ -129,10 +129,12 @@ def draw(
 def apply(
     scores: Annotated[Path, typer.Argument(help="SCORES (.parquet) that ntvep score wrote.")],
     background: Annotated[
-        Path, typer.Option("--background", "-b", help="What `ntvep background draw` wrote.")
+        Path, typer.Option("--background", "-b", help="Output of `ntvep background draw`.")
     ],
     reference: Reference,
-    output: Annotated[Path, typer.Option("--output", "-o", help="SCORES with it, .parquet.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="SCORES with the percentiles, .parquet.")
+    ],
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

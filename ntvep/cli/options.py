@@ -14,8 +14,9 @@ from ntvep.errors import ConfigError
 Regions = Annotated[
     list[str] | None,
     typer.Option(
-        help="Score only records that overlap CONTIG:FIRST-LAST (1-based) or a place of a .bed; "
-        "repeat. The others stay, with the status not_selected.",
+        help="Score only records that overlap CONTIG:FIRST-LAST (1-based) "
+        "or a region of a .bed; repeat. Other records stay, with the "
+        "status not_selected.",
     ),
 ]
 PassOnly = Annotated[
@@ -25,15 +26,13 @@ PassOnly = Annotated[
 Tag = Annotated[
     str,
     typer.Option(
-        help="Write NTVEP_TAG_LLR and so on: scores of several models live in one VCF.",
+        help="Write NTVEP_TAG_LLR and so on, so that one VCF can hold scores of several models.",
         show_default=False,
     ),
 ]
 ShowRef = Annotated[
     bool,
-    typer.Option(
-        "--show-ref", help="Write NTVEP_REF, what the reference has, where REF is not that."
-    ),
+    typer.Option("--show-ref", help="Write NTVEP_REF, the reference's bases, where REF disagrees."),
 ]
 Input = Annotated[
     Path, typer.Argument(metavar="IN", help="VCF (plain, gzip, bgzip) or BCF; - for stdin.")
@@ -47,7 +46,7 @@ WindowBases = Annotated[
 ]
 WindowTokens = Annotated[
     int | None,
-    typer.Option(help="The same in k-mers, for models that read them.", show_default=""),
+    typer.Option(help="The same in k-mers, for models with k-mer tokens.", show_default=""),
 ]
 BeyondTraining = Annotated[
     bool,
@@ -65,32 +64,38 @@ Views = Annotated[
 Anchor = Annotated[
     int | None,
     typer.Option(
-        help="Window starts lie on a lattice of so many bases: neighbours share more passes.",
+        help="Start windows on a lattice of this many bases, so that "
+        "neighbouring variants share more passes.",
         show_default="one token",
     ),
 ]
 SoftmaxOver = Annotated[
     Literal["all", "acgt"],
-    typer.Option(help="Normalise predictions over all tokens, or A, C, G, T alone."),
+    typer.Option(help="Normalise predictions over all tokens, or only over A, C, G, T."),
 ]
-MaxAlleleBases = Annotated[int, typer.Option(help="Most bases that an allele may change.")]
+MaxAlleleBases = Annotated[
+    int, typer.Option(help="Largest number of bases that an allele may change.")
+]
 MaxNFraction = Annotated[float, typer.Option(help="Largest share of N in a scored window.")]
 OnBadRecord = Annotated[
     Literal["fail", "skip"],
     typer.Option(
-        help="What to do with lines that are no VCF records: stop, or leave out and list."
+        help="What to do with lines that are not VCF records: stop, or leave out and list."
     ),
 ]
 MismatchLimit = Annotated[
     float,
-    typer.Option(help="Share of REF disagreements that stops the run as a wrong build; 1: never."),
+    typer.Option(
+        help="Share of REF mismatches above which the run stops, as the "
+        "build is probably wrong; 1: never."
+    ),
 ]
 Model = Annotated[
     str,
     typer.Option(
         "--model",
         "-m",
-        help="Folder, hub id that has been fetched, `demo`, or `none`: only known scores.",
+        help="Checkpoint folder, fetched hub id, `demo`, or `none` to use only known scores.",
     ),
 ]
 Output = Annotated[
@@ -102,7 +107,7 @@ Output = Annotated[
     ),
 ]
 Table = Annotated[Path | None, typer.Option(help="Also write SCORES as Parquet.")]
-Scores = Annotated[str, typer.Option(help="all, or names joined by commas.")]
+Scores = Annotated[str, typer.Option(help="all, or names separated by commas.")]
 Layer = Annotated[str, typer.Option(help="Layer of the embeddings: last, or 0, 1, ...")]
 PoolName = Annotated[Literal["mean", "mean_cls"], typer.Option(help="What an embedding averages.")]
 Device = Annotated[
@@ -113,14 +118,15 @@ BatchSize = Annotated[str, typer.Option(help="Passes in a batch, or auto.")]
 Deterministic = Annotated[
     bool,
     typer.Option(
-        "--deterministic", help="On a GPU: not one bit depends on what else is scored. Slower."
+        "--deterministic",
+        help="On a GPU: no bit of a score depends on what else is scored. Slower.",
     ),
 ]
 Threads = Annotated[
     int | None, typer.Option(help="CPU threads of the model.", show_default="torch's choice")
 ]
 Cache = Annotated[
-    Path | None, typer.Option(help="Folder of known scores: read, and given the new ones.")
+    Path | None, typer.Option(help="Folder of known scores: looked up first, and new ones added.")
 ]
 Known = Annotated[
     list[str] | None,
@@ -130,13 +136,13 @@ Known = Annotated[
     ),
 ]
 Fingerprint = Annotated[
-    str | None, typer.Option(help="Which scores of the cache to read with --model none.")
+    str | None, typer.Option(help="Which scores of the cache to use with --model none.")
 ]
 Background = Annotated[
     Path | None,
     typer.Option(
-        help="What `ntvep background draw` wrote, with this model and these settings: adds "
-        "llr_percentile and llr_phred.",
+        help="Output of `ntvep background draw` for this model and these "
+        "settings: adds llr_percentile and llr_phred.",
         show_default=False,
     ),
 ]

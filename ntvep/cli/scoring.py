@@ -76,7 +76,7 @@ def score(
             "--output",
             "-o",
             help=".vcf, .vcf.gz, .bcf, .parquet, .tsv, .tsv.gz, .csv, or - for stdout.",
-            show_default="variants that were typed: a table here",
+            show_default="for typed variants: a table on the terminal",
         ),
     ] = None,
     table: Table = None,
@@ -213,7 +213,7 @@ def scan(
         typer.Option(min=0, help="Only this one of the shards, from 0: a job of its own."),
     ] = None,
     deletions: Annotated[
-        bool, typer.Option("--deletions", help="Also every deletion of one base.")
+        bool, typer.Option("--deletions", help="Also score every single-base deletion.")
     ] = False,
     table: Table = None,
     window_bases: WindowBases = None,
@@ -297,8 +297,8 @@ def variants(
         typer.Option(
             "--model",
             "-m",
-            help="Whose windows to judge by; its weights are not read.",
-            show_default="judge REF, places and alleles alone",
+            help="Model whose windows to use; its weights are not read.",
+            show_default="check only REF, positions and alleles",
         ),
     ] = None,
     output: Annotated[

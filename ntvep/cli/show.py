@@ -44,7 +44,7 @@ def show(
     reference: Reference,
     model: Model,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A page, .html, too.")
+        Path | None, typer.Option("--output", "-o", help="Also write a page (.html).")
     ] = None,
     labels: Annotated[
         list[Path] | None,
@@ -55,12 +55,12 @@ def show(
     against: Annotated[
         list[str] | None,
         typer.Option(
-            help="Another score to set beside: FILE:COLUMN[:lower|:higher] of tabix, TSV, Parquet, "
-            "VCF (INFO), or a BigWig; repeat."
+            help="Another score to compare with: FILE:COLUMN[:lower|:higher] "
+            "of tabix, TSV, Parquet or VCF (INFO), or a BigWig; repeat."
         ),
     ] = None,
     genes: Annotated[
-        Path | None, typer.Option(help="GTF or BED, drawn in the page's picture.")
+        Path | None, typer.Option(help="GTF or BED to draw in the page's picture.")
     ] = None,
     background: Background = None,
     window_bases: WindowBases = None,
@@ -82,7 +82,7 @@ def show(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Tell everything about a few variants: scores, strands, REF, labels, what stands around.
+    """Show everything about a few variants: scores, strands, REF, labels, the surrounding sequence.
 
     For research, not for diagnosis.
     """

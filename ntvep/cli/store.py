@@ -28,7 +28,7 @@ def store_build(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make a store of scans: scores in nats, to within 0.001, in about 1.6 bytes an SNV."""
+    """Make a store of scans: scores in nats, to within 0.001, in about 1.6 bytes per SNV."""
     from ntvep.commands.store import build
 
     set_up_log(quiet, verbose)

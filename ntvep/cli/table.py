@@ -19,8 +19,8 @@ def table(
     scores: Annotated[
         list[Path],
         typer.Argument(
-            help="What ntvep score wrote: VCF or Parquet. Several are samples, parts of a genome, "
-            "or models."
+            help="Output of ntvep score: VCF or Parquet. Several files are "
+            "samples, parts of a genome, or models."
         ),
     ],
     output: Annotated[
@@ -39,27 +39,27 @@ def table(
     ] = None,
     regions: Annotated[
         list[str] | None,
-        typer.Option(help="CONTIG:FIRST-LAST (1-based) or a BED: list these alone; repeat."),
+        typer.Option(help="CONTIG:FIRST-LAST (1-based) or a BED: list only these; repeat."),
     ] = None,
     top: Annotated[
         int | None,
-        typer.Option(help="Variants of each kind.", show_default="all; 10,000 on a page"),
+        typer.Option(help="Number of variants of each kind.", show_default="all; 10,000 on a page"),
     ] = None,
     sample: Annotated[
-        list[str] | None, typer.Option(help="Of a VCF; repeat.", show_default="all")
+        list[str] | None, typer.Option(help="Sample of a VCF; repeat.", show_default="all")
     ] = None,
     by: Annotated[
         str | None,
         typer.Option(
-            help="SCORE[:lower|:higher] that ranks.",
+            help="SCORE[:lower|:higher] to rank by.",
             show_default="SNVs by llr, indels by pll_delta",
         ),
     ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
-            help="Another score to set beside: FILE:COLUMN[:lower|:higher] of tabix, TSV, Parquet, "
-            "VCF (INFO), or a BigWig; repeat."
+            help="Another score to compare with: FILE:COLUMN[:lower|:higher] "
+            "of tabix, TSV, Parquet or VCF (INFO), or a BigWig; repeat."
         ),
     ] = None,
     reference: Annotated[
@@ -67,7 +67,11 @@ def table(
         typer.Option("--reference", "-r", help="FASTA: left-aligns indels of labels."),
     ] = None,
     ref_mismatch_limit: Annotated[
-        float, typer.Option(help="Share of labels with another REF that stops as wrong assembly.")
+        float,
+        typer.Option(
+            help="Share of labels whose REF disagrees above which the run "
+            "stops, as the assembly is probably wrong."
+        ),
     ] = 0.01,
     model: Annotated[
         str | None,

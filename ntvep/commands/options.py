@@ -26,7 +26,7 @@ class Options:
         beyond_training: accept windows longer than those the model was trained with.
         views: 1, 2 or all; None is 2, or those of the known scores with the model ``none``.
         anchor: window starts lie on a lattice of that many bases, so that neighbours share passes.
-        softmax: all, or acgt: a prediction is normalised over A, C, G, T alone.
+        softmax: all, or acgt: normalise predictions over A, C, G, T only.
         layer: of the embeddings: ``last``, or a number from 0.
         pool: what an embedding averages: ``mean`` or ``mean_cls``.
         device: auto, cpu, cuda, mps; a GPU as cuda:1; or several as cuda:0,cuda:1.

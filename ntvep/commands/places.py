@@ -48,8 +48,8 @@ def parsed_region(region: str, genome: FastaReference) -> tuple[str, Span]:
     wanted = Span(first - 1, last)
     if not _holds(spans, wanted):
         raise InputError(
-            f"--region {region}: {genome.path.name} has {_there(chrom, spans)}; expected a "
-            "region inside it, its first base not behind its last"
+            f"--region {region}: {genome.path.name} has {_there(chrom, spans)}; expected a region "
+            "inside it whose first base is not after its last"
         )
     return chrom, wanted
 

@@ -138,8 +138,8 @@ def ready_with(loaded: LoadedModel, genome: FastaReference, options: Options) ->
     """
     if options.deterministic and options.cache:
         raise ConfigError(
-            "--deterministic with --cache: what a cache holds may have been scored in any company; "
-            "leave one of them out"
+            "--deterministic with --cache: cached scores may come from other batches; omit one "
+            "of the two"
         )
     settings = settings_for(loaded.description, options)
     identity = Identity(fingerprint(loaded.identity, settings), loaded.identity, settings)
@@ -185,7 +185,7 @@ def _window_bases(model: Description, options: Options) -> int:
     if not 1 <= options.window_tokens <= longest:
         raise ConfigError(
             f"--window-tokens is {options.window_tokens}; this model takes 1 to {longest} (its "
-            f"maximum of {model.max_tokens} less special tokens)"
+            f"maximum of {model.max_tokens} minus special tokens)"
         )
     return options.window_tokens * model.tokenizer.stride
 
@@ -231,7 +231,7 @@ def _background(options: Options, identity: Identity) -> Background | None:
 
     Raises:
         ConfigError: there will be no ``llr`` to compare.
-        InputError: it is no background, or of another fingerprint.
+        InputError: it is not a background, or has another fingerprint.
     """
     if options.background is None:
         return None

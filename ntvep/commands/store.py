@@ -216,7 +216,7 @@ def info(folder: Path) -> str:
             for name, step in about.steps.items()
         ),
         "SNVs": f"{snvs:,} on {len(contigs)} contigs: {some(c.name for c in contigs)}",
-        "size": f"{size / 1e6:,.1f} MB, {size / max(snvs, 1):.2f} bytes an SNV",
+        "size": f"{size / 1e6:,.1f} MB, {size / max(snvs, 1):.2f} bytes per SNV",
     }
     return "\n".join(f"{name:<12} {value}" for name, value in lines.items())
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("ntvep")
 
 MARK = "ntvep-pages.json"
-"""File by which a folder is known to hold pages."""
+"""File that marks a folder of pages."""
 _PAGE_ROWS = 10_000
 _FRONT = (
     "sample", "rank", "kind", "variant", "chrom", "pos", "ref", "alt", "id", "filter", "genotype",
@@ -140,8 +140,8 @@ def write_table(
         raise ConfigError("--model draws pictures, for which it reads the genome: add --reference")
     if not is_text and not is_page(output) and output.suffix and not output.is_dir():
         raise ConfigError(
-            f"--output {output}: expected a name that ends in {', '.join(SUFFIXES)} or .html, or a "
-            "folder for pages of several samples"
+            f"--output {output}: expected a name that ends in {', '.join(SUFFIXES)} or .html, or "
+            "a folder for several samples"
         )
     genome = None if request.reference is None else open_reference(request.reference)
     found = gathered(inputs, request, genome)
@@ -166,7 +166,7 @@ def gathered(inputs: Sequence[Path], request: Request, genome: FastaReference | 
     there = {name for file in files for name in file.samples}
     if unknown := [name for name in request.samples if name not in there]:
         raise ConfigError(
-            f"--sample {unknown[0]}: no file has it; to list samples, type: bcftools query -l "
+            f"--sample {unknown[0]}: not in any file; to list samples, type: bcftools query -l "
             f"{inputs[0]}"
         )
     found = together(files)

@@ -116,7 +116,7 @@ def refuse_differing(found: Verification, source: Path, expected: str) -> None:
         shown = "\n  ".join(found.differing[:_SHOWN])
         raise VerificationError(
             f"{source}: {len(found.differing)} of {found.values + found.alleles} values of "
-            f"{found.alleles} alleles come out differently:\n  {shown}\nExpected differences below "
+            f"{found.alleles} alleles are different:\n  {shown}\nExpected differences below "
             f"{expected}"
         )
 
@@ -180,8 +180,8 @@ def _compare_contigs(genome: FastaReference, provenance: Provenance, source: Pat
     found = genome.md5(used)
     if others := [name for name, md5 in scored.items() if found.get(name) != md5]:
         _log.warning(
-            "%s: was scored with other sequences of %s than %s has; what is not in this sample may "
-            "come out differently",
+            "%s: was scored with other sequences of %s than %s has; alleles outside this sample "
+            "may differ",
             source,
             some(others, 3),
             genome.path.name,

@@ -49,7 +49,7 @@ class Naming:
     """How a run calls what it adds to a VCF.
 
     Attributes:
-        tag: stands in every key, so that another run's scores stay; empty for none.
+        tag: part of every key, so that another run's scores stay; empty for none.
         show_ref: write what the reference has where REF disagrees with it.
     """
 
@@ -60,7 +60,7 @@ class Naming:
         """Refuse a tag that could not be told from a score.
 
         Raises:
-            ConfigError: it is no word of letters and digits, or the name of a score.
+            ConfigError: it is not a word of letters and digits, or is the name of a score.
         """
         if not re.fullmatch("[A-Za-z0-9]*", self.tag) or self.tag.upper() in _FIRST_WORDS:
             raise ConfigError(

@@ -40,7 +40,7 @@ SIGN: Mapping[str, int] = {
     # The rarer a kind of mutation, the longer an allele, the more is it suspected.
     "mutation_class": 1,
     "allele_length": 1,
-    # Should tell nothing: a place has no business to predict a label.
+    # Should tell nothing: a place should not predict a label.
     "end_distance": 1,
 }
 """+1: higher counts as more deleterious; -1: lower does. Fixed here, never chosen on labels."""
@@ -336,7 +336,7 @@ def _clusters(support: Support) -> _Row:
 
 
 def _note(support: Support) -> str:
-    """Why there is no interval, and where most of a class lies; empty where nothing is to say."""
+    """Why there is no interval, and where most of a class lies; empty if neither applies."""
     few = support.scarcer < uncertainty.FEWEST_CLUSTERS
     said = (f"{support.scarcer:.1f} effective clusters: no interval" if few else "",)
     return "; ".join(filter(None, (*said, support.concentration)))
@@ -450,7 +450,7 @@ def _genes(data: Ranked) -> Iterable[_Row]:
 
 
 def _gene_prevalence(rows: _Rows) -> Iterable[_Row]:
-    """What knowing the gene alone would reach: the share of positives among its other variants.
+    """What knowing only the gene would achieve: the share of positives among its other variants.
 
     Pairs of one gene count half. The positive of such a pair has one positive fewer among its
     others than the negative, so that they would be told apart by being left out.
@@ -500,7 +500,7 @@ def _common(rows: _Rows, scores: Sequence[Score]) -> list[_Row]:
 
 
 def _hits(rows: _Rows, score: Score) -> list[_Row]:
-    """The variants of a class that is too small for a number, and where their scores stand."""
+    """The variants of a class too small for a number, and the percentiles of their scores."""
     known = _places(rows, score)
     label = known["label"]
     small = [of for of in (True, False) if 0 < (label == of).sum() < metrics.TOO_FEW]

@@ -1,7 +1,7 @@
 """tables of an analysis -> figures: Vega-Lite specifications that hold their own data.
 
-Colour never speaks alone: lines have dashes and points have shapes too. A figure names no colour of
-its own; :data:`LIGHT` and :data:`DARK` give them, so that one specification serves both.
+Colour is never the only cue: lines have dashes and points have shapes too. A figure names no
+colour of its own; :data:`LIGHT` and :data:`DARK` give them, so that one specification serves both.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -69,7 +69,7 @@ DARK = _theme(
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure with what a reader needs beside it.
+    """A figure with the text that a reader needs.
 
     Attributes:
         name: of its files.
@@ -384,7 +384,7 @@ _AVERAGES = {
     "auroc": "all pairs",
     "within_genes": "pairs within a gene",
     "auroc_by_block": "500-kb blocks equally",
-    "auroc_by_consequence": "consequences alike",
+    "auroc_by_consequence": "consequences equally",
 }
 
 

@@ -25,7 +25,7 @@ from ntvep.evaluate.uncertainty import Deleted, Ends
 RESAMPLES = 1_000
 SEED = 0
 TOO_FEW = 10
-"""With fewer positives or negatives than this there is no number."""
+"""With fewer positives or negatives than this there is no value."""
 BLOCK_BASES = 1_000_000
 BLOCKS_OF_ASSAY = 20
 BINS = 4_096
@@ -85,7 +85,7 @@ class Clusters:
 
 @dataclass(frozen=True)
 class Support:
-    """How many clusters stand behind a number.
+    """How many clusters a number rests on.
 
     Attributes:
         positives, negatives: Kish's effective number of the clusters of each class.
@@ -222,12 +222,12 @@ def clusters(
     blocks = f"{n - grouped:,} blocks of {block_bases:,} bases"
     choice = blocks if not grouped else f"{grouped:,} genes or groups of the labels"
     if grouped and n > grouped:
-        choice += f", and {blocks} where no group is named"
+        choice += f", and {blocks} for variants without a group"
     if n < 2:
         assay = _blocks_of_assay(table, names, resamples, seed)
         if assay is not None:
             return assay
-        choice = "a single cluster, which gives no interval"
+        choice = "a single cluster, so no interval"
     return Clusters(number, draw(n, resamples, seed), choice, names)
 
 
@@ -259,7 +259,7 @@ def _blocks_of_assay(
 def joined_groups(spelled: Iterable[str]) -> dict[str, str]:
     """Groups -> the name of their cluster; names are separated by ``|``, as in ClinVar's GENEINFO.
 
-    What stands behind a ``:`` (the gene's number in GENEINFO) is no part of a name. The cluster has
+    What follows a ``:`` (the gene's number in GENEINFO) is not part of a name. The cluster has
     the name of the gene that most groups name, the first in the alphabet among equals.
     """
     names = {group: [part.partition(":")[0] for part in group.split("|")] for group in spelled}

@@ -1,7 +1,7 @@
 """analyses -> a report: one HTML file that needs nothing else, its figures, and their data.
 
 Names of genes, sources, files and alleles come from files of anyone: jinja2 escapes all of them, in
-data they stand in JSON without ``<``, and pictures of figures are images, in which no script runs.
+data they are in JSON without ``<``, and pictures of figures are images, in which no script runs.
 """
 
 import base64
@@ -371,7 +371,7 @@ def _links(row: Mapping[str, Any]) -> Mapping[str, str]:
 def provenance_rows(made: Provenance | None) -> Mapping[str, object]:
     """What made scores, as names and values for a page."""
     if made is None:
-        return {"made by": "unknown: the table does not say it, or was changed since"}
+        return {"made by": "unknown: the table does not state it, or was changed later"}
     contigs = ", ".join(f"{name} {md5}" for name, md5 in made.contigs.items())
     return {
         "model": made.model.model_id,

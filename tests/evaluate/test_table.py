@@ -355,7 +355,7 @@ def test_what_is_refused(scored, tmp_path):
         ((scored, scored, "-o", out), "scored.vcf is given twice"),
         ((scored, "-o", out, "--top", "0"), "--top is 0; expected 1 or more"),
         ((scored, "-o", out, "--sample", "C"), "none of its 2 samples was asked for"),
-        ((scored, "-o", out, "--sample", "A", "--sample", "C"), "--sample C: no file has it"),
+        ((scored, "-o", out, "--sample", "A", "--sample", "C"), "--sample C: not in any file"),
         ((scored, "-o", out, "--by", "zeal"), "--by zeal: no such score; expected one of llr"),
         ((scored, "-o", out, "-l", scored), "none of its records near a scored one has CLNSIG"),
     ):

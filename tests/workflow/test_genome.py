@@ -45,7 +45,7 @@ def test_a_region_as_a_genome(tmp_path):
     again = snakemake(tmp_path, "genome", "--configfile", "config.yaml")
     assert again.stderr.count("rule scan_shard:") == 1
     anew = json.loads((made / "shards" / "manifest.json").read_text())
-    # A table says how long it took: its checksum is another, that of the others is not.
+    # A table says how long it took: its checksum differs, that of the others is not.
     for old, new, same in zip(manifest["shards"], anew["shards"], (True, False, True), strict=True):
         assert [new[key] for key in ("file", "places")] == [old[key] for key in ("file", "places")]
         assert (new["sha256"] == old["sha256"]) == same
