@@ -382,7 +382,13 @@ def _pictures(
     wanted = wanted.filter(pl.format("{}:{}:{}:{}", "chrom", "pos", "ref", "alt").is_in([*names]))
     variants = {":".join(map(str, row)): row for row in wanted.iter_rows()}
     loaded = load_model(request.model, device=request.device)
-    made = next(iter(found.models.values()))
+    weights = loaded.identity.weights_sha256
+    made = next((one for one in found.models.values() if one.model.weights_sha256 == weights), None)
+    if made is None:
+        raise ConfigError(
+            f"--model {request.model}: its weights are not those that scored; expected "
+            f"{some(found.models)}"
+        )
     options = options_of(made.settings, Options(device=request.device, cache=request.cache))
     run = scanned([*variants.values()], genome, loaded, options)
     around = Around(genome, request.labels, request.genes)

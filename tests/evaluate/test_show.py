@@ -1,13 +1,15 @@
 """``ntvep show``: each number is that of ``ntvep score``; terminal and page say the same."""
 
+import base64
 import re
+from html import unescape
 
 import pytest
 
 import ntvep
 from tests.browser import browser
 from tests.evaluate.test_variant_page import CHROMIUM
-from tests.test_cli import CHR1, MODEL, files, run  # noqa: F401
+from tests.test_cli import CHR1, MODEL, files, run, score  # noqa: F401
 
 WINDOW = ("--window-tokens", "16", "--max-allele-bases", "20")
 OTHER = str.maketrans("ACGT", "CGTA")
@@ -83,3 +85,62 @@ def test_a_page_with_labels_and_scores_of_others(run, files, tmp_path):  # noqa:
             assert chromium.ask("document.documentElement.scrollWidth") <= 400
             assert chromium.ask("document.images[0].naturalWidth") > 800
             assert chromium.complaints == []
+
+
+def test_several_devices(run, files):  # noqa: F811
+    """As ``ntvep score`` takes them; the numbers are those of one."""
+    asked = (SNV, *WINDOW, "--scores", "llr")
+    one, two = (show(run, *asked, "--device", device) for device in ("cpu", "cpu:0,cpu:1"))
+    assert (one.status, two.status) == (0, 0), two.err
+    assert one.out == two.out
+    mixed = show(run, *asked, "--device", "cpu:0,cuda:1")
+    assert mixed.status == 2
+    assert "expected devices of one kind" in mixed.err
+
+
+# Pictures of ntvep table --------------------------------------------------------------------------
+
+
+def pictures(page):
+    """Variant -> SVG."""
+    found = re.findall(
+        r'<h3 class="mono">([^<]*)</h3>.*?src="data:image/svg\+xml;base64,([^"]*)"', page, re.DOTALL
+    )
+    return {unescape(name): base64.b64decode(svg).decode() for name, svg in found}
+
+
+def test_pictures_of_a_table(run, files, tmp_path):  # noqa: F811
+    """Of the lowest SNV and indel; every number that is drawn is one that the model gives alone."""
+    assert score(run, *WINDOW, "--scores", "llr,pll_delta", "--views", "1").status == 0
+    (files / "g.bed").write_text("chr1\t380\t420\tenhancer\n")
+    words = ("table", "out.vcf", "-m", MODEL, "-q", "--genes", "g.bed", "--pictures", "1")
+    done = run(*words, "-r", "ref.fa", "-o", "page.html", "--device", "cpu:0,cpu:1")
+    assert done.status == 0, done.err
+    assert run("table", "out.vcf", "-q", "-o", "rows.tsv").status == 0
+    rows = [line.split("\t") for line in (files / "rows.tsv").read_text().splitlines()]
+    first = [row[3] for row in rows if row[1] == "1" and row[2] in ("SNV", "indel")]
+    drawn = pictures((files / "page.html").read_text())
+    assert [*drawn] == first
+    assert len(first) == 2
+    snv, indel = first
+    assert "enhancer" in drawn[indel]
+    assert "enhancer" not in drawn[snv]
+    cells = re.findall(r"aria-label=\"([\d,]+) ([ACGT])&gt;([ACGT]): (\S+)\"", drawn[indel])
+    place = int(indel.split(":")[1])
+    at = {int(pos.replace(",", "")) for pos, *_ in cells}
+    # 30 bases on either side of three.
+    assert at == {*range(place - 30, place + 33)}
+    assert len(cells) == 3 * len(at)
+    chosen = cells[::20]
+    alone = ntvep.load(MODEL).score(
+        [f"chr1:{pos.replace(',', '')}:{ref}:{alt}" for pos, ref, alt, _ in chosen],
+        reference="ref.fa", window_tokens=16, max_allele_bases=20, scores="llr", views=1,
+        quiet=True,
+    )  # fmt: skip
+    said = [float(number.replace("\u2212", "-")) for *_, number in chosen]
+    assert said == pytest.approx(alone["llr"].to_list(), abs=6e-4)
+    refused = run(*words, "-o", "other.html")
+    assert "add --reference" in refused.err
+    refused = run(*words, "-r", "ref.fa", "-o", "other.html", "-m", "demo")
+    assert "--model demo: its weights are not those that scored; expected v2" in refused.err
+    assert not (files / "other.html").exists()
