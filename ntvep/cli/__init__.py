@@ -16,6 +16,7 @@ import typer
 
 from ntvep.cli import (
     background,
+    benchmark,
     cache,
     chunks,
     cohort,
@@ -67,6 +68,7 @@ for _commands in (
     verify,
     compare,
     evaluate,
+    benchmark,
     table,
     show,
     picture,
