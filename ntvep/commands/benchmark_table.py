@@ -65,7 +65,9 @@ def benchmark_table(
         command: what was typed.
         reference: FASTA of the benchmark's assembly.
         subset: see :func:`ntvep.commands.benchmark.label_benchmark`.
-        own_scores, tags, absolute: see :func:`ntvep.commands.evaluate.judge`.
+        own_scores: ``NAME:lower`` or ``NAME:higher`` of columns of other people's tables.
+        tags: which scores of annotated VCFs; all that they hold if none are named.
+        absolute: judge |llr| first: REF and ALT are arbitrary.
         force: replace an output that exists.
 
     Returns:
