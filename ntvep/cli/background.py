@@ -54,7 +54,10 @@ def draw(
     ] = None,
     bed: Annotated[Path | None, typer.Option(help="BED of regions to draw from.")] = None,
     per_context: Annotated[
-        int, typer.Option(help="SNVs of each of the 96 contexts, and indels of each of theirs.")
+        int,
+        typer.Option(
+            help="Number of SNVs for each of the 96 contexts, and of indels for each indel context."
+        ),
     ] = 100,
     indel_bases: Annotated[
         int, typer.Option(help="Also draw indels of up to this many bases.", show_default="none")

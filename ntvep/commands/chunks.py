@@ -30,14 +30,14 @@ def split(
 ) -> list[Path]:
     """Cut a VCF into contiguous chunks of nearly equal numbers of records.
 
-    A chunk holds CHROM, POS, REF and ALT alone: nothing else is needed to score, and no genotype
+    A chunk holds only CHROM, POS, REF and ALT: nothing else is needed to score, and no genotype
     leaves the input. Records of one site stay together, so there may be empty chunks.
 
     Args:
         source: VCF or BCF; not standard input, because :func:`gather` reads it again.
         folder: where ``00000.vcf.gz``, ``00001.vcf.gz``, ... go; made if missing.
         chunks: how many.
-        on_bad_record: stop at a line that is no record, or leave such lines out.
+        on_bad_record: stop at a line that is not a record, or leave such lines out.
 
     Returns:
         The chunks, in order.
@@ -108,7 +108,7 @@ def gather(
             if done < inspection.records:
                 raise InputError(
                     f"{inspection.name}: has {inspection.records} records, but the tables hold "
-                    f"scores of {done}: the last chunk is missing, or cut. Score it again"
+                    f"scores of {done}: the last chunk is missing or truncated. Score it again"
                 )
             summary.seconds = round(summary.seconds + time.monotonic() - started, 3)
     summary.log()
@@ -169,7 +169,7 @@ def _joined_chunks(
         chunk = next(chunks, None)
         if chunk is None or not scores.select(_KEY).equals(chunk.alleles.select(_KEY)):
             raise InputError(
-                f"{path}: its scores are not of the next records of {inspection.name}: a chunk is "
+                f"{path}: its scores do not belong to the next records of {inspection.name}: a chunk is "
                 "missing, out of order, or of another VCF. Split and score again"
             )
         yield chunk.lines, scores

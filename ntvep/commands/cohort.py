@@ -53,7 +53,7 @@ def collect(
         reference: FASTA of their assembly.
         output: .parquet of DISTINCT.
         max_allele_bases: the most bases that an allele may change.
-        on_bad_record: stop at a line that is no record, or leave such lines out.
+        on_bad_record: stop at a line that is not a record, or leave such lines out.
         ref_mismatch_limit: the share of REF disagreements that stops the run as a wrong build.
         force: replace an output that exists.
 

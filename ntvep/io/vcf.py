@@ -220,7 +220,7 @@ def streamed(
     Args:
         path: of it.
         size: records in a chunk.
-        on_bad_record: stop at a line that is no record, or leave such lines out.
+        on_bad_record: stop at a line that is not a record, or leave such lines out.
 
     Raises:
         InputError: (while reading, too) damaged, cut, not a VCF, or a bad record.
