@@ -164,8 +164,8 @@ def test_parts_that_do_not_belong_are_refused(three, tmp_path):
     to = (tmp_path / "alleles.parquet", tmp_path / "summary.json")
     for wrong, said in (
         (tables[:1], "the last part is missing"),
-        (tables[::-1], "its scores are not of the next alleles"),
-        ([*tables, tables[1]], "its scores are not of the next alleles"),
+        (tables[::-1], "its scores do not match the next alleles"),
+        ([*tables, tables[1]], "its scores do not match the next alleles"),
     ):
         with pytest.raises(InputError, match=said):
             cohort.gather(folder / "distinct.parquet", wrong, *to, command="")
@@ -268,13 +268,13 @@ def test_all_that_is_wrong_with_a_sheet_is_said_at_once(tmp_path, capsys):
     assert ntvep("cohort", "check", sheet, "-r", REFERENCE) == 1
     said = capsys.readouterr().err
     for words in (
-        "7 things are wrong",
-        "line 3: sample one is there twice",
-        "line 4: sample '../up' is no file name",
+        "7 problems",
+        "line 3: sample one occurs twice",
+        "line 4: sample '../up' cannot be a file name",
         "line 8: has 2 columns; expected 3",
         "sample gone: gone.vcf: no such file",
         "sample empty: ",
-        "has no record; leave it out",
+        "has no records; remove it",
         "sample moved: ",
         "wrong build?",
         "sample old: ",
@@ -286,7 +286,7 @@ def test_all_that_is_wrong_with_a_sheet_is_said_at_once(tmp_path, capsys):
     assert "has no column vcf; found sample, file" in capsys.readouterr().err
     sheet.write_text("sample\tvcf\n")
     assert ntvep("cohort", "check", sheet, "-r", REFERENCE) == 1
-    assert "has no sample" in capsys.readouterr().err
+    assert "has no samples" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["NA12878", "Müller_2", "a.b-c", "患者1"])

@@ -59,6 +59,8 @@ def folder(tmp_path_factory):
             made.append("\t".join(fields) + "\n")
         (folder / f"{name}.vcf").write_text("".join([*head, *made]))
         pysam.tabix_compress(f"{folder}/{name}.vcf", f"{folder}/{name}.vcf.gz")
+    sheet = "sample\tvcf\none\tin.vcf.gz\ntwo\tclinvar.vcf.gz\n"
+    (folder / "samples.tsv").write_text(sheet)
     return folder
 
 

@@ -89,7 +89,7 @@ def test_shards_of_another_run_are_not_taken(run, more, what):  # noqa: F811
     before = Path("shards/00001.parquet").read_bytes()
     refused = run(*asked, *more)
     assert refused.status == 1
-    assert "is a shard of another run" in refused.err
+    assert "belongs to another run" in refused.err
     assert what in refused.err
     assert Path("shards/00001.parquet").read_bytes() == before
 
@@ -111,7 +111,7 @@ def test_another_genome_is_another_run(run):  # noqa: F811
     Path("ref.fa.fai").unlink()
     Path("ref.fa").write_text(text[:20] + ("A" if text[20] != "A" else "C") + text[21:])
     refused = run(*asked)
-    assert "00000.parquet: is a shard of another run (sequences differ)" in refused.err
+    assert "00000.parquet: belongs to another run (sequences differ)" in refused.err
 
 
 def test_a_cut_shard_is_named(run):  # noqa: F811
@@ -124,7 +124,7 @@ def test_a_cut_shard_is_named(run):  # noqa: F811
     assert "00001.parquet: not a whole Parquet file" in refused.err
     built = run("store", "build", "shards", "-o", "s")
     assert built.status == 1
-    assert "00001.parquet: is not what shards/manifest.json says" in built.err
+    assert "00001.parquet: does not match shards/manifest.json" in built.err
     assert not Path("s").exists()
 
 
@@ -189,7 +189,7 @@ def test_a_bed_off_the_contigs(run, line, message):  # noqa: F811
     [
         ((), "Give --region or --bed, or --genome"),
         (("--genome", "--region", "chr1"), "Give --region or --bed, or --genome"),
-        (("--genome", "--shard", 1), "say of how many with --shards"),
+        (("--genome", "--shard", 1), "--shard needs --shards"),
         (("--genome", "--shards", 2, "--shard", 2), "--shard is 2; expected 0 to 1"),
         (("--genome", "--shards", 2, "--table", "t.parquet"), "--table: shards are tables"),
     ],

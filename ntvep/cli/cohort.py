@@ -21,8 +21,9 @@ from ntvep.defaults import DEFAULT_MAX_ALLELE_BASES, DEFAULT_MISMATCH_LIMIT
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Many VCFs, each distinct allele scored once: collect, split, `ntvep score`, gather, "
-    "annotate. The workflow does it all (config/README.md).",
+    help="Score many VCFs, each distinct allele once: collect, split, "
+    "`ntvep score`, gather, annotate. The workflow runs all of "
+    "these steps (config/README.md).",
 )
 
 
@@ -42,7 +43,7 @@ def check(
 
     set_up_log(quiet, verbose)
     samples = check_sheet(sheet, reference, on_bad_record, ref_mismatch_limit)
-    print(f"{sheet}: {len(samples)} samples, nothing wrong so far")
+    print(f"{sheet}: {len(samples)} samples, no problem found")
 
 
 @app.command(epilog="Example: `ntvep cohort collect a.vcf.gz b.vcf.gz -r GRCh38.fa -o ab.parquet`")
@@ -77,9 +78,11 @@ def collect(
     "--to 0.vcf.gz --to 1.vcf.gz`"
 )
 def split(
-    parts: Annotated[list[Path], typer.Argument(help="What ntvep cohort collect wrote.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help=".parquet of them all, joined.")],
-    to: Annotated[list[Path], typer.Option(help=".vcf.gz for a contiguous part of them; repeat.")],
+    parts: Annotated[list[Path], typer.Argument(help="Output of ntvep cohort collect.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help=".parquet of all of them, merged.")
+    ],
+    to: Annotated[list[Path], typer.Option(help=".vcf.gz of one contiguous part; repeat.")],
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -95,12 +98,14 @@ def split(
     epilog="Example: `ntvep cohort gather distinct.parquet 0.parquet 1.parquet -o alleles.parquet`"
 )
 def gather(
-    distinct: Annotated[Path, typer.Argument(help="What ntvep cohort split joined.")],
+    distinct: Annotated[Path, typer.Argument(help="The merged alleles from ntvep cohort split.")],
     tables: Annotated[list[Path], typer.Argument(help="The parts' SCORES, in order.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help=".parquet of alleles, scores and samples.")
     ],
-    summary: Annotated[Path, typer.Option(help=".json of what the scoring took.")],
+    summary: Annotated[
+        Path, typer.Option(help=".json with passes, alleles and seconds of the scoring.")
+    ],
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -118,7 +123,7 @@ def gather(
 )
 def annotate(
     sources: Annotated[list[Path], typer.Argument(metavar="IN...", help="VCFs or BCFs.")],
-    alleles: Annotated[Path, typer.Option(help="What ntvep cohort gather wrote.")],
+    alleles: Annotated[Path, typer.Option(help="Output of ntvep cohort gather.")],
     reference: Reference,
     output: Annotated[
         list[Path],
@@ -149,7 +154,7 @@ def counts(
     summaries: Annotated[
         list[Path], typer.Argument(help="NAME.vcf.gz.summary.json of annotated VCFs.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help=".tsv, a line a sample.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help=".tsv with a line per sample.")],
     sheet: Annotated[
         Path | None, typer.Option(help="The sample sheet, whose other columns are added.")
     ] = None,

@@ -132,7 +132,7 @@ Known = Annotated[
     list[str] | None,
     typer.Option(
         metavar="STORE[,STORE]",
-        help="Stores (ntvep store): their scores first, then the cache, then the model.",
+        help="Stores (ntvep store) to look scores up in first, before the cache and the model.",
     ),
 ]
 Fingerprint = Annotated[

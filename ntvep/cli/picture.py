@@ -15,22 +15,24 @@ app = typer.Typer()
     "--mark chr22:20050000:A:G --labels clinvar.vcf.gz --genes genes.gtf -o scan.pdf`"
 )
 def picture(
-    scores: Annotated[Path, typer.Argument(help="What ntvep scan wrote: Parquet or VCF.")],
+    scores: Annotated[Path, typer.Argument(help="Output of ntvep scan: Parquet or VCF.")],
     output: Annotated[Path, typer.Option("--output", "-o", help=".svg, .png or .pdf.")],
     score: Annotated[str, typer.Option(help="Which score to show.")] = "llr",
     region: Annotated[
         str | None,
-        typer.Option(help="CONTIG:FIRST-LAST, 1-based: a part.", show_default="all of it"),
+        typer.Option(help="Part to draw: CONTIG:FIRST-LAST, 1-based.", show_default="all of it"),
     ] = None,
     mark: Annotated[
         list[str] | None,
-        typer.Option(help="CONTIG:POS or CONTIG:POS:REF:ALT, framed; repeat."),
+        typer.Option(help="Frame CONTIG:POS or CONTIG:POS:REF:ALT; repeat."),
     ] = None,
     labels: Annotated[
         list[Path] | None,
-        typer.Option("--labels", "-l", help="ClinVar's VCF, or LABELS: in the cells; repeat."),
+        typer.Option(
+            "--labels", "-l", help="ClinVar's VCF or LABELS, to show in the cells; repeat."
+        ),
     ] = None,
-    genes: Annotated[Path | None, typer.Option(help="GTF or BED, drawn below.")] = None,
+    genes: Annotated[Path | None, typer.Option(help="GTF or BED to draw below.")] = None,
     force: Force = False,
 ) -> None:
     """Draw a scanned region: a heat map of every SNV, and a logo of what the model expects."""

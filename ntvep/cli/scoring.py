@@ -198,19 +198,20 @@ def scan(
     ] = None,
     bed: Annotated[Path | None, typer.Option(help="BED of regions, such as exons.")] = None,
     genome: Annotated[
-        bool, typer.Option("--genome", help="All of the reference, instead of regions.")
+        bool, typer.Option("--genome", help="Scan the whole reference instead of regions.")
     ] = False,
     shards: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Cut the scan into so many files, 00000.parquet and on, in the folder OUT, with a "
-            "manifest. What is whole there already is not done again.",
+            help="Cut the scan into this many files, 00000.parquet and so on, "
+            "in the folder OUT, with a manifest. Complete files are not "
+            "scanned again.",
         ),
     ] = None,
     shard: Annotated[
         int | None,
-        typer.Option(min=0, help="Only this one of the shards, from 0: a job of its own."),
+        typer.Option(min=0, help="Scan only this shard, counted from 0, as a separate job."),
     ] = None,
     deletions: Annotated[
         bool, typer.Option("--deletions", help="Also score every single-base deletion.")
@@ -246,9 +247,11 @@ def scan(
 
     set_up_log(quiet, verbose)
     if genome == bool(region or bed):
-        raise ConfigError("what to scan? Give --region or --bed, or --genome for all of it")
+        raise ConfigError(
+            "nothing to scan; give --region or --bed, or --genome for the whole reference"
+        )
     if shard is not None and shards is None:
-        raise ConfigError("--shard N is one of several: say of how many with --shards")
+        raise ConfigError("--shard needs --shards, the number of shards")
     options = Options(
         scores=scores,
         window_bases=window_bases,

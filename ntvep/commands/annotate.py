@@ -51,9 +51,9 @@ class _Scored:
             row = keys.join(found, on="row", how="anti")["row"][0]
             chrom, pos, ref, alt = judged.row(row, named=False)[2:6]
             raise InputError(
-                f"{name}: {self.path} has no {chrom}:{pos}:{ref:.40}:{alt:.40}: it was made of "
-                "other VCFs, or of an earlier state of this one. Run ntvep cohort collect, split, "
-                "score and gather again"
+                f"{name}: {self.path} has no {chrom}:{pos}:{ref:.40}:{alt:.40}: it was made from "
+                "other VCFs, or from an earlier version of this one. Run ntvep cohort collect, "
+                "split, score and gather again"
             )
         joined = judged.with_row_index("row").join(
             found.select("row", *wanted, pl.col("status").alias("scored")),
@@ -127,8 +127,8 @@ def _annotate(
         for contig, md5 in contigs.items():
             if scored.made.contigs.get(contig, md5) != md5:
                 raise InputError(
-                    f"{genome.path}: its {contig} has the md5 {md5}; {scored.path} was scored on "
-                    f"one of {scored.made.contigs[contig]}. Give --reference the FASTA of scoring"
+                    f"{genome.path}: its {contig} has the md5 {md5}; {scored.path} was scored "
+                    f"with {scored.made.contigs[contig]}. Give --reference the FASTA of scoring"
                 )
         provenance = replace(
             scored.made, command=command, contigs=contigs, reference=genome.path.name

@@ -169,8 +169,8 @@ def _joined_chunks(
         chunk = next(chunks, None)
         if chunk is None or not scores.select(_KEY).equals(chunk.alleles.select(_KEY)):
             raise InputError(
-                f"{path}: its scores do not belong to the next records of {inspection.name}: a chunk is "
-                "missing, out of order, or of another VCF. Split and score again"
+                f"{path}: its scores do not match the next records of {inspection.name}: a chunk "
+                "is missing, out of order, or of another VCF. Split and score again"
             )
         yield chunk.lines, scores
 

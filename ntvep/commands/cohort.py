@@ -200,8 +200,8 @@ def gather(
                 there = alleles[first : first + rows.height]
                 if not rows.select(_SPELLED).equals(there.select(_SPELLED)):
                     raise InputError(
-                        f"{path}: its scores are not of the next alleles of {distinct}: a part is "
-                        "missing, out of order, or of other VCFs. Split and score again"
+                        f"{path}: its scores do not match the next alleles of {distinct}: a part "
+                        "is missing, out of order, or from other VCFs. Split and score again"
                     )
                 beside = there.select(column.name for column in (*MINIMAL, SAMPLES))
                 write(pl.concat([rows, beside], how="horizontal"))
@@ -209,7 +209,7 @@ def gather(
             if first < alleles.height:
                 raise InputError(
                     f"{distinct}: has {alleles.height} alleles, but the tables hold scores of "
-                    f"{first}: the last part is missing, or cut. Score it again"
+                    f"{first}: the last part is missing or truncated. Score it again"
                 )
         took = {
             "passes": done.passes,

@@ -111,8 +111,8 @@ def is_whole(
     }
     if other := [name for name, value in expected.items() if found[name] != value]:
         raise InputError(
-            f"{path}: is a shard of another run ({', '.join(other)} differ); give another folder, "
-            "or --force to score it again"
+            f"{path}: belongs to another run ({', '.join(other)} differ); use another folder, or "
+            "--force to score it again"
         )
     return True
 
@@ -148,7 +148,7 @@ def shards_in(folder: Path) -> list[Path]:
         file = folder / shard.file
         if not file.exists() or digest(file) != shard.sha256:
             raise InputError(
-                f"{file}: is not what {path} says (sha256 {shard.sha256}): missing, cut or "
+                f"{file}: does not match {path} (sha256 {shard.sha256}): missing, truncated or "
                 f"changed. Delete it and scan again: ntvep scan --shards {len(shards)} -o {folder}"
             )
     return [folder / shard.file for shard in shards]

@@ -82,7 +82,7 @@ def read_sheet(path: Path) -> tuple[list[Sample], list[str]]:
             more = {name: cell for name, cell in cells.items() if name not in COLUMNS}
             samples.append(Sample(cells["sample"], Path(cells["vcf"]), more))
     if not samples and not problems:
-        problems.append("has no sample; expected a line for each behind the first")
+        problems.append("has no samples; expected one line for each after the header")
     return samples, problems
 
 
@@ -90,14 +90,14 @@ def _wrong_line(cells: Mapping[str, str], before: Collection[str]) -> list[str]:
     name, problems = cells["sample"], []
     if not is_file_name(name):
         problems.append(
-            f"sample {name!r} is no file name; expected letters, digits, . _ - and not a . or - "
-            "at its beginning"
+            f"sample {name!r} cannot be a file name; expected letters, digits, . _ - and no . or "
+            "- at the beginning"
         )
     # Some file systems take a and A for one name.
     elif name.casefold() in {one.casefold() for one in before}:
-        problems.append(f"sample {name} is there twice; expected a name of its own for each VCF")
+        problems.append(f"sample {name} occurs twice; expected a different name for each VCF")
     if not cells["vcf"]:
-        problems.append(f"sample {name}: names no VCF")
+        problems.append(f"sample {name}: has no VCF")
     return problems
 
 
@@ -162,7 +162,7 @@ def check_samples(
         except InputError as error:
             problems.append(f"sample {sample.name}: {error}")
     if problems:
-        many = f"{len(problems)} things are wrong:\n  " if len(problems) > 1 else ""
+        many = f"{len(problems)} problems:\n  " if len(problems) > 1 else ""
         raise InputError(f"{name}: {many}" + "\n  ".join(problems))
 
 
@@ -177,7 +177,7 @@ def _wrong_vcf(
     with vcf.streamed(sample.vcf, _RECORDS, on_bad_record) as (header, chunks):
         first = next(chunks, None)
     if first is None:
-        return [f"sample {sample.name}: {sample.vcf}: has no record; leave it out of the sheet"]
+        return [f"sample {sample.name}: {sample.vcf}: has no records; remove it from the sheet"]
     contigs = first.alleles["chrom"].unique(maintain_order=True)
     records = len(first.lines)
     checked = 0
@@ -195,6 +195,6 @@ def _wrong_vcf(
         if length != expected:
             return [
                 f"sample {sample.name}: {sample.vcf}: its {contig} has {length} bases, that of "
-                f"{of} {expected}: they are of different assemblies"
+                f"{of} {expected}: these are different assemblies"
             ]
     return []

@@ -66,7 +66,7 @@ use rule * from ntvep
     done = run("snakemake", "--dry-run", "--cores", "1", "all", folder=tmp_path, check=False)
     assert done.returncode != 0
     said = done.stdout + done.stderr
-    assert "config/samples.tsv: 3 things are wrong" in said
+    assert "config/samples.tsv: 3 problems" in said
     assert "sample patient_2: vcfs/patient_2.vcf.gz: no such file" in said
 
 

@@ -94,7 +94,7 @@ def test_samples_and_models(tmp_path):
 
 BAD = [
     ("sample\tvcf\na\ta.vcf\na\ta.vcf\n../x\ta.vcf\ngone\tgone.vcf\nempty\tempty.vcf\n"
-     "moved\tmoved.vcf\n", ["5 things are wrong", "sample a is there twice", "no file name",
+     "moved\tmoved.vcf\n", ["5 problems", "sample a occurs twice", "cannot be a file name",
       "no such file", "has no record", "wrong build?"]),
     ("sample\tfile\na\ta.vcf\n", ["has no column vcf; found sample, file"]),
 ]  # fmt: skip
