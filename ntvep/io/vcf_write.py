@@ -151,7 +151,10 @@ def annotate(
         if differing and (bases := differing.get(records[begin])):
             parts.append(f"{own.key(REF_VCF)}={bases}")
         begin += count
-        fields[7] = _with_info(fields[7], ";".join(parts).encode(), own)
+        # Only the last column has the line's end behind it.
+        info = fields[7] if len(fields) > 8 else fields[7].rstrip(b"\r\n")
+        end = fields[7][len(info) :]
+        fields[7] = _with_info(info, ";".join(parts).encode(), own) + end
         annotated.append(b"\t".join(fields))
     return annotated
 
@@ -165,13 +168,10 @@ def _printed(column: pl.Series) -> list[str]:
 
 
 def _with_info(info: bytes, added: bytes, own: Ours) -> bytes:
-    """INFO with ours in it; where it is the last column it has the line's end behind it."""
-    kept = info.rstrip(b"\r\n")
-    end = info[len(kept) :]
-    if b"NTVEP_" in kept:
-        kept = b";".join(part for part in kept.split(b";") if not own.keys.match(part))
-    kept = kept.rstrip(b";")
-    return (added if kept in (b"", b".") else kept + b";" + added) + end
+    if b"NTVEP_" in info:
+        info = b";".join(part for part in info.split(b";") if not own.keys.match(part))
+    info = info.rstrip(b";")
+    return added if info in (b"", b".") else info + b";" + added
 
 
 @contextmanager
