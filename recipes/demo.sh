@@ -27,4 +27,4 @@ say "Results:
   $results/demo/alleles.parquet       every distinct allele, its scores, and how many samples have it
   $results/demo/samples.tsv           counts of each sample
   $results/logs                       what each step said
-The scores are for research, not for diagnosis; these models show that all works, and no science."
+The scores are for research, not for diagnosis; these models show that everything works, and have no scientific value."
