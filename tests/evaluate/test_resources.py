@@ -184,7 +184,7 @@ def test_a_published_list_of_md5_sums(site, tmp_path, text, stated):
         said = fetch_command.fetch(site.url("big.bin"), tmp_path / "out", **options)
         assert said.endswith("out: fetched")
         assert fetch_command.fetch(site.url("big.bin"), tmp_path / "out", **options).endswith(
-            "already"
+            "already there"
         )
     else:
         with pytest.raises(ResourceError, match=r"states no md5 of big\.bin"):
