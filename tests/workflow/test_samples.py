@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -18,6 +19,7 @@ SMALL = ROOT / "tests" / "golden" / "v2"
 CONFIG = {
     "samples": "samples.tsv", "reference": str(REFERENCE), "results": "out", "chunks": 2,
     "samples_per_job": 2, "device": "cpu", "max_allele_bases": 8, "scores": "llr", "pages": True,
+    "pictures": 1,
     "models": {
         "six": {"model": str(SMALL), "window_tokens": 16, "max_allele_bases": 20},
         "gpn": {"model": str(ROOT / "tests" / "golden" / "gpn_convnet"), "views": 1},
@@ -68,6 +70,9 @@ def test_samples_and_models(tmp_path):
             assert (out / model / f"{name}.vcf.gz.tbi").is_file()
             page = (out / model / "pages" / f"{name}.html").read_text()
             assert "not for diagnosis" in page
+            # Of the first SNV, by the model that scored, and with its settings.
+            assert page.count("data:image/svg+xml;base64,") == 1
+            assert f"llr of every SNV by {Path(CONFIG['models'][model]['model']).name}" in page
         summary = json.loads((out / model / "summary.json").read_text())
         assert summary["passes"] > 0
         table = pl.read_parquet(out / model / "alleles.parquet")

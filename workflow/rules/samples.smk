@@ -16,6 +16,18 @@ SCORES = HERE / "alleles"
 MAX_ALLELE_BASES = max(settings["max_allele_bases"] for settings in MODELS.values())
 
 
+def is_drawn(wildcards):
+    """Whether a page has pictures, for which the model that scored is asked once more."""
+    return config["pictures"] > 0 and settings_of(wildcards)["model"] != "none"
+
+
+def picture_options(wildcards):
+    if not is_drawn(wildcards):
+        return ""
+    given = settings_of(wildcards) | {"pictures": config["pictures"]}
+    return f"{options_of(given, 'model', 'pictures', 'device')} {cache_of(wildcards)}"
+
+
 for number, names in enumerate(PARTS):
 
     rule:
@@ -141,6 +153,7 @@ rule page:
         vcf=HERE / "{sample}.vcf.gz",
         labels=lambda wildcards: USED_LABELS,
         reference=config["reference"],
+        model=lambda wildcards: model_files(wildcards) if is_drawn(wildcards) else [],
     output:
         report(
             HERE / "pages" / "{sample}.html",
@@ -154,11 +167,15 @@ rule page:
     wildcard_constraints:
         sample="|".join(map(re.escape, NAMES)),
     conda:
-        "../envs/ntvep.yaml"
+        MODEL_ENVIRONMENT
+    resources:
+        **SCORING_RESOURCES
+        | {"gpu": lambda wildcards: gpus(wildcards) if is_drawn(wildcards) else 0},
     params:
         labels=lambda wildcards, input: options_of(
             {"labels": list(input.labels)}, "labels"
         ),
+        pictures=picture_options,
     shell:
         "ntvep table {input.vcf:q} {params.labels} --reference {input.reference:q}"
-        " --output {output:q} --force > {log:q} 2>&1"
+        " {params.pictures} --output {output:q} --force > {log:q} 2>&1"
