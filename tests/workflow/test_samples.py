@@ -70,8 +70,8 @@ def test_samples_and_models(tmp_path):
             assert (out / model / f"{name}.vcf.gz.tbi").is_file()
             page = (out / model / "pages" / f"{name}.html").read_text()
             assert "not for diagnosis" in page
-            # Of the first SNV, by the model that scored, and with its settings.
-            assert page.count("data:image/svg+xml;base64,") == 1
+            # Of the first SNV and the first indel, by the model that scored.
+            assert page.count("data:image/svg+xml;base64,") == 2
             assert f"llr of every SNV by {Path(CONFIG['models'][model]['model']).name}" in page
         summary = json.loads((out / model / "summary.json").read_text())
         assert summary["passes"] > 0
