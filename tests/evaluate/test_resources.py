@@ -306,7 +306,11 @@ def test_a_file_system_without_locks(site, tmp_path, monkeypatch):
         ("ftp://host/x", {}, "begins with https:// or http://"),
         ("http://127.0.0.1:1/x", {"md5": "12"}, "expected 32 digits"),
         ("http://127.0.0.1:1/x", {"sha256": "g" * 64}, "expected 64 digits"),
-        ("http://127.0.0.1:1/x", {"md5": "0" * 32, "sha256": "0" * 64}, "expected only one of them"),
+        (
+            "http://127.0.0.1:1/x",
+            {"md5": "0" * 32, "sha256": "0" * 64},
+            "expected only one of them",
+        ),
         ("http://127.0.0.1:1/x.zip", {"unpack": True}, r"--unpack is for .gz and .tar"),
     ],
 )
