@@ -241,6 +241,42 @@ def test_scores_are_compared_on_the_way(export, source):
     assert checked > 10
 
 
+def test_scores_of_a_store_are_compared_as_a_models_are(export, run):  # noqa: F811
+    """``ntvep score --known STORE --model none --background``: from a store into a VCF."""
+    among = pl.read_parquet(with_background())
+    lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    for pos in (*range(61, 201), *range(301, 401)):
+        ref = CHR1[pos - 1]
+        alts = ",".join(base for base in "TGCA" if base != ref)
+        lines.append(f"chr1\t{pos}\t.\t{ref}\t{alts}\t.\t.\t.")
+    Path("snvs.vcf").write_text("\n".join([*lines, ""]))
+    done = run(
+        "score", "snvs.vcf", "-r", "ref.fa", "-m", "none", "--known", "s", "-q",
+        "--background", "b.bg.parquet", "-o", "snvs.scored.vcf",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    checked = 0
+    with pysam.VariantFile("snvs.scored.vcf") as file:
+        for record in file:
+            around = CHR1[record.pos - 2 : record.pos + 1]
+            percentiles = record.info.get("NTVEP_LLR_PERCENTILE", (None,) * 3)
+            for alt, llr, percentile in zip(
+                record.alts, record.info["NTVEP_LLR"], percentiles, strict=True
+            ):
+                other = str.maketrans("ACGT", "TGCA")
+                bases, to = around, alt
+                if around[1] in "AG":
+                    bases, to = around.translate(other)[::-1], alt.translate(other)
+                name = f"{bases[0]}[{bases[1]}>{to}]{bases[2]}"
+                known = among.filter(pl.col("context") == name)["llr"]
+                if known.is_empty():
+                    assert percentile is None
+                    continue
+                assert percentile == pytest.approx(100 * (known < llr).sum() / 40, abs=1e-4)
+                checked += 1
+    assert checked > 4
+
+
 # What is refused ----------------------------------------------------------------------------------
 
 
