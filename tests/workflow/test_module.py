@@ -41,6 +41,27 @@ def test_as_a_module_of_another_workflow(tmp_path):
     assert not (tmp_path / "scored" / "compare.txt").exists()
 
 
+def test_what_jobs_request_arrives_under_any_prefix(tmp_path):
+    """A profile of a cluster cannot know the names that rules get in another workflow."""
+    few_records(tmp_path / "in.vcf", 3)
+    (tmp_path / "Snakefile").write_text(OTHER.replace("ntvep_", "X_"))
+    settings = {"vcf": "in.vcf", "reference": str(REFERENCE), "model": "demo", "results": "scored",
+                "device": "cuda:0,cuda:1", "background": {},
+                "jobs": {"mem_mb": 9000, "runtime": 45, "partition": "big"}}  # fmt: skip
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"scoring": settings}))
+    command = ["snakemake", "size.txt", "X_genome", "--dry-run", "--cores", "2"]
+    done = run(*command, "--configfile", "config.yaml", folder=tmp_path)
+    jobs = dict(re.findall(r"^rule (\w+):\n((?: .*\n)+)", done.stdout, re.M))
+    asked = {name: set(re.findall(r"[\w]+=[^,\s]+", job)) for name, job in jobs.items()}
+    requests = {"gpu=2", "mem_mb=9000", "runtime=45", "slurm_partition=big"}
+    with_model = {
+        "X_score", "X_background", "X_scan_shard", "X_scan_manifest", "X_verify_store",
+    }  # fmt: skip
+    assert {name for name, found in asked.items() if requests <= found} == with_model
+    assert not any(requests & asked[name] for name in {*asked} - with_model)
+    assert {"X_check", "X_split", "X_gather", "X_build_store", "size"} <= {*asked}
+
+
 def test_a_deployment_into_an_empty_folder_starts(tmp_path):
     """As snakedeploy leaves it: the configuration copied, a Snakefile that names this workflow."""
     shutil.copytree(ROOT / "config", tmp_path / "config")
