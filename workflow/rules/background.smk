@@ -1,10 +1,5 @@
-# How unusual each llr is for its trinucleotide context: among SNVs at random places.
+# Variants at random places: scoring jobs say how unusual each llr is among those of its context.
 BACKGROUND = config.get("background", {})
-# What a report judges: with the percentiles, if they are asked for.
-JUDGED = expand(
-    f"{SCORES}.percentiles.parquet" if "background" in config else f"{SCORES}.parquet",
-    model=MODELS,
-)
 
 
 rule background:
@@ -27,26 +22,10 @@ rule background:
         model=lambda wildcards: quote(settings_of(wildcards)["model"]),
         options=lambda wildcards: options_of(settings_of(wildcards), *WINDOW, *MODEL),
         cache=cache_of,
-        draw=options_of(BACKGROUND, "bed", "region", "per_context", "seed"),
+        draw=options_of(
+            BACKGROUND, "bed", "region", "per_context", "indel_bases", "seed"
+        ),
     shell:
         "ntvep background draw --reference {input.reference:q} --model {params.model}"
         " --output {output:q} --force --threads {threads} {params.options} {params.cache}"
         " {params.draw} 2> {log:q}"
-
-
-rule percentiles:
-    input:
-        scores=f"{SCORES}.parquet",
-        background=HERE / "background.parquet",
-        reference=config["reference"],
-    output:
-        f"{SCORES}.percentiles.parquet",
-    log:
-        LOGS / OF_MODEL / "percentiles.log",
-    benchmark:
-        BENCHMARKS / OF_MODEL / "percentiles.tsv"
-    conda:
-        "../envs/ntvep.yaml"
-    shell:
-        "ntvep background apply {input.scores:q} --background {input.background:q}"
-        " --reference {input.reference:q} --output {output:q} --force > {log:q} 2>&1"

@@ -1,5 +1,6 @@
 # Labels of any source in one form, and the report that judges the scores by them.
 LABELS = config.get("labels", {})
+JUDGED = expand(f"{SCORES}.parquet", model=MODELS)
 MATCHED = [name for name, source in LABELS.items() if "match" in source]
 USED_LABELS = [
     RESULTS / "labels" / f"{name}{'.matched' if name in MATCHED else ''}.parquet"

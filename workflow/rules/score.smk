@@ -4,6 +4,7 @@ rule score:
         vcf=CHUNK_FOLDER / "{chunk}.vcf.gz",
         reference=config["reference"],
         known=config.get("known", []),
+        background=HERE / "background.parquet" if "background" in config else [],
         model=model_files,
     output:
         table=HERE / "chunks" / "{chunk}.parquet",
@@ -29,7 +30,10 @@ rule score:
             *MODEL,
         ),
         cache=cache_of,
+        background=lambda wildcards, input: options_of(
+            {"background": input.get("background")}, "background"
+        ),
     shell:
         "ntvep score {input.vcf:q} --reference {input.reference:q} --model {params.model}"
         " --output {output.table:q} --force --threads {threads} {params.options} {params.cache}"
-        " 2> {log:q}"
+        " {params.background} 2> {log:q}"
