@@ -187,8 +187,8 @@ def test_a_bed_off_the_contigs(run, line, message):  # noqa: F811
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "Give --region or --bed, or --genome"),
-        (("--genome", "--region", "chr1"), "Give --region or --bed, or --genome"),
+        ((), "give --region or --bed, or --genome"),
+        (("--genome", "--region", "chr1"), "give --region or --bed, or --genome"),
         (("--genome", "--shard", 1), "--shard needs --shards"),
         (("--genome", "--shards", 2, "--shard", 2), "--shard is 2; expected 0 to 1"),
         (("--genome", "--shards", 2, "--table", "t.parquet"), "--table: shards are tables"),

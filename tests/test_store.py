@@ -126,7 +126,7 @@ def test_a_changed_reference_is_refused(store):
     Path("other.fa").write_text(text[:200] + ("A" if text[200] != "A" else "C") + text[201:])
     refused = store("store", "verify", "s", "-r", "other.fa")
     assert refused.status == 1
-    assert "another sequence of chr1 than other.fa has" in refused.err
+    assert "chr1 is another sequence than in other.fa" in refused.err
 
 
 def test_scans_of_other_settings_are_refused(store):

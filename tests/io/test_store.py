@@ -211,7 +211,7 @@ def test_no_store(tmp_path):
     ("second", "message"),
     [
         (snvs_of("chr1", BASES - 900, 5), "b: chr1:7293 was already in an earlier scan"),
-        (snvs_of("chr1", 5, 5), "b: chr1:6 comes after chr1:8193; give scans in the order"),
+        (snvs_of("chr1", 5, 5), "b: chr1:6 comes after chr1:8193; give scans in genomic order"),
     ],
 )
 def test_an_snv_comes_once_and_in_order(tmp_path, second, message):
