@@ -123,3 +123,15 @@ def scan_options(wildcards):
     place = options_of(GENOME, "bed", "region") or "--genome"
     scores = f"--scores {quote(GENOME.get('scores', 'llr'))} --shards {GENOME.get('shards', 1)}"
     return f"{place} {scores} {options_of(settings_of(wildcards), *WINDOW, *MODEL)}"
+
+
+def is_drawn(wildcards):
+    """Whether a page has pictures, for which the model that scored is asked once more."""
+    return config["pictures"] > 0 and settings_of(wildcards)["model"] != "none"
+
+
+def picture_options(wildcards):
+    if not is_drawn(wildcards):
+        return ""
+    given = settings_of(wildcards) | {"pictures": config["pictures"]}
+    return f"{options_of(given, 'model', 'pictures', 'device')} {cache_of(wildcards)}"

@@ -16,18 +16,6 @@ SCORES = HERE / "alleles"
 MAX_ALLELE_BASES = max(settings["max_allele_bases"] for settings in MODELS.values())
 
 
-def is_drawn(wildcards):
-    """Whether a page has pictures, for which the model that scored is asked once more."""
-    return config["pictures"] > 0 and settings_of(wildcards)["model"] != "none"
-
-
-def picture_options(wildcards):
-    if not is_drawn(wildcards):
-        return ""
-    given = settings_of(wildcards) | {"pictures": config["pictures"]}
-    return f"{options_of(given, 'model', 'pictures', 'device')} {cache_of(wildcards)}"
-
-
 for number, names in enumerate(PARTS):
 
     rule:
