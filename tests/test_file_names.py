@@ -83,5 +83,5 @@ def test_a_name_that_is_not_utf8_is_printed(files):  # noqa: F811
     assert done.returncode == 0, done.stderr
     done = said("verify", b"o\xff.vcf", "-r", "ref.fa", "-m", MODEL)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(b"o\\udcff.vcf: 74 scores of 10 alleles came out again")
+    assert done.stdout.startswith(b"o\\udcff.vcf: 74 scores of 10 alleles reproduced")
     assert len(body(Path(os.fsdecode(b"o\xff.vcf")).read_text())) == 9

@@ -30,7 +30,7 @@ def test_a_region_as_a_genome(tmp_path):
     manifest = json.loads((made / "shards" / "manifest.json").read_text())
     assert [shard["records"] for shard in manifest["shards"]] == [40, 40, 40]
     assert manifest["shards"][2]["places"] == ["chr22:20050081-20050100", "chr22:20100001-20100020"]
-    assert "30 scores of 30 SNVs came out again" in (made / "verified.txt").read_text()
+    assert "30 scores of 30 SNVs reproduced" in (made / "verified.txt").read_text()
     tables = [pl.read_parquet(made / "shards" / f"0000{n}.parquet") for n in range(3)]
     found = run(
         "ntvep", "store", "get", made / "store", "chr22:20050001-20050100", folder=tmp_path
