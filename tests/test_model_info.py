@@ -20,13 +20,13 @@ def test_the_pace_is_that_of_the_passes(monkeypatch):
 
     def counted(*arguments, **named):
         found = load(*arguments, **named)
-        answer = found.model.answer
+        begin = found.model.begin
 
         def slowly(questions, on_passes=None):
             now[0] += 0.1 * len(questions.inputs)
-            return answer(questions, on_passes)
+            return begin(questions, on_passes)
 
-        monkeypatch.setattr(found.model, "answer", slowly)
+        monkeypatch.setattr(found.model, "begin", slowly)
         return found
 
     monkeypatch.setattr(models, "load_model", counted)
