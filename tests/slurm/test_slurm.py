@@ -60,8 +60,12 @@ def scoring_process(folder, results, chunk):
     while time.monotonic() < deadline:
         for entry in Path("/proc").iterdir():
             try:
+                # The Snakemake inside each job of the array names the first job's files too.
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"score" in words and wanted in words and (entry / "cwd").readlink() == folder:
+                ours = (
+                    words[1:2] and words[1].endswith(b"/ntvep") and words[2:4] == [b"score", wanted]
+                )
+                if ours and (entry / "cwd").readlink() == folder:
                     return int(entry.name)
             except OSError:
                 continue  # no process, or one that has just ended
