@@ -278,6 +278,13 @@ CONTEXT = Column(
     "SNV: trinucleotide context, as in A[C>T]G; indel: length, class and copies beside it, as in "
     "3:Del:R:1",
 )
+PENTANUCLEOTIDE = Column(
+    "pentanucleotide",
+    pl.String(),
+    "",
+    "SNV: as context, with a base more on either side, as in AA[C>T]GT",
+    nullable=True,
+)
 LLR_PERCENTILE = Column(
     "llr_percentile",
     pl.Float64(),
@@ -296,7 +303,16 @@ LLR_PHRED = Column(
     nullable=True,
     vcf="NTVEP_LLR_PHRED",
 )
-COMPARED = (LLR_PERCENTILE, LLR_PHRED)
+LLR_CALIBRATED = Column(
+    "llr_calibrated",
+    pl.Float64(),
+    "nats",
+    "SNV: llr minus the mean llr of background SNVs of its own pentanucleotide and change; "
+    "negative = less likely than its context alone explains",
+    nullable=True,
+    vcf="NTVEP_LLR_CALIBRATED",
+)
+COMPARED = (LLR_PERCENTILE, LLR_PHRED, LLR_CALIBRATED)
 """What scores that were compared with a background have more."""
 
 # What identifies a score beside its fingerprint: the minimal allele and the bases of its windows.

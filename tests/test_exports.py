@@ -26,7 +26,7 @@ from ntvep.evaluate.background import contexts
 from ntvep.io.fasta import open_reference
 from ntvep.io.tables import read_metadata, table_writer
 from ntvep.provenance import Provenance
-from ntvep.schema import CONTEXT
+from ntvep.schema import CONTEXT, PENTANUCLEOTIDE
 from tests.conftest import ROOT
 from tests.test_cache import CHR1, like_nt, run  # noqa: F401 - fixtures
 from tests.test_store import load_toy
@@ -207,11 +207,13 @@ def with_background(name="b.bg.parquet"):
     made = Provenance.from_json(read_metadata(Path("a.parquet"))[0], "a.parquet")
     rng = np.random.default_rng(1)
     rows = pl.read_parquet("a.parquet")[:1]
-    columns = (*made.columns, CONTEXT)
+    columns = (*made.columns, CONTEXT, PENTANUCLEOTIDE)
     with table_writer(Path(name), columns, made.to_json(), lambda: "{}") as write:
         for context in ("A[C>T]G", "T[T>A]C"):
             for llr in rng.normal(-1, 2, 40):
-                row = rows.with_columns(llr=pl.lit(llr), context=pl.lit(context))
+                row = rows.with_columns(
+                    llr=pl.lit(llr), context=pl.lit(context), pentanucleotide=pl.lit(f"A{context}A")
+                )
                 write(row.select(column.name for column in columns))
     return name
 
@@ -222,9 +224,13 @@ def test_scores_are_compared_on_the_way(export, source):
     done = export(*source, "--background", "b.bg.parquet")
     assert done.status == 0, done.err
     with pysam.TabixFile("tracks/scores.tsv.gz") as file:
-        assert file.header[-1].split("\t")[4:] == ["llr", "llr_percentile", "llr_phred"]
+        assert file.header[-1].split("\t")[4:] == [
+            "llr", "llr_percentile", "llr_phred", "llr_calibrated",
+        ]  # fmt: skip
     parquet = pl.read_parquet(["tracks/parquet/chr1.parquet", "tracks/parquet/HLA%2F2.parquet"])
-    own, _ = contexts(parquet.with_columns(status=pl.lit("ok")), open_reference(Path("ref.fa")))
+    own = contexts(
+        parquet.with_columns(status=pl.lit("ok")), open_reference(Path("ref.fa"))
+    ).context
     checked = 0
     for row, context, line in zip(
         parquet.iter_rows(named=True), own, lines_of("tracks/scores.tsv.gz"), strict=True
@@ -232,7 +238,7 @@ def test_scores_are_compared_on_the_way(export, source):
         known = among.filter(pl.col("context").eq_missing(pl.lit(context)))["llr"]
         if known.is_empty():
             assert row["llr_percentile"] is row["llr_phred"] is None
-            assert line[5:] == [".", "."]
+            assert line[5:] == [".", ".", "."]
             continue
         as_low = (known <= row["llr"]).sum()
         assert row["llr_percentile"] == pytest.approx(100 * as_low / 40, rel=1e-6)

@@ -142,7 +142,7 @@ def apply(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Add llr_percentile and llr_phred to a table of scores."""
+    """Add llr_percentile, llr_phred and llr_calibrated to a table of scores."""
     from ntvep.commands.background import apply_background
 
     set_up_log(quiet, verbose)

@@ -142,7 +142,7 @@ Background = Annotated[
     Path | None,
     typer.Option(
         help="Output of `ntvep background draw` for this model and these "
-        "settings: adds llr_percentile and llr_phred.",
+        "settings: adds llr_percentile, llr_phred and llr_calibrated.",
         show_default=False,
     ),
 ]

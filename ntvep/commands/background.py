@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,13 +17,13 @@ from ntvep.commands.places import places_of
 from ntvep.commands.ready import ready, score_chunks
 from ntvep.commands.summary import Summary
 from ntvep.errors import ConfigError, InputError
-from ntvep.evaluate.background import CONTEXTS, FEWEST, draw
+from ntvep.evaluate.background import CONTEXTS, FEWEST, contexts, draw
 from ntvep.evaluate.indels import draw_indels, indel_contexts
 from ntvep.io.fasta import open_reference
 from ntvep.io.staging import refuse_overwriting, staged
 from ntvep.io.tables import read_metadata, read_row_groups, table_writer
 from ntvep.pipeline import Scored
-from ntvep.schema import ALLELES, CONTEXT, LLR_PERCENTILE, Status
+from ntvep.schema import ALLELES, CONTEXT, LLR_PERCENTILE, PENTANUCLEOTIDE, Status
 
 _log = logging.getLogger("ntvep")
 
@@ -47,7 +48,7 @@ def draw_background(
     Args:
         reference: FASTA.
         model: as in :func:`ntvep.commands.score.score_file`.
-        output: Parquet: SCORES and ``context``.
+        output: Parquet: SCORES, ``context`` and ``pentanucleotide``.
         regions: where to draw, as in ``ntvep scan``.
         bed: where to draw, too; with neither, everywhere.
         per_context: SNVs of each of the 96 contexts, and indels of each of theirs.
@@ -88,18 +89,26 @@ def draw_background(
             fingerprint=provenance.fingerprint,
             contig_aliases=genome.aliases,
         )
-        columns = (*provenance.columns, CONTEXT)
+        columns = (*provenance.columns, CONTEXT, PENTANUCLEOTIDE)
+        wider: Counter[str] = Counter()
         with table_writer(
             staging.path(output), columns, provenance.to_json(), summary.to_json
         ) as write:
 
             def use(chunk: _Drawn, scored: Scored) -> None:
                 summary.count(scored.scores["status"], scored.passes, scored.known, scored.again)
-                write(scored.scores.hstack([chunk.context]))
+                found = contexts(scored.scores, genome).pentanucleotide
+                wider.update(found.drop_nulls())
+                write(scored.scores.hstack([chunk.context, found]))
 
             score_chunks(partial(_chunks, drawn), drawn.height, made, use, quiet)
             summary.seconds = round(time.monotonic() - started, 3)
     summary.log()
+    _log.info(
+        "%d of %d pentanucleotide contexts have the %d SNVs that llr_calibrated needs; a larger "
+        "--per-context gives more",
+        sum(count >= FEWEST for count in wider.values()), 16 * len(CONTEXTS), FEWEST,
+    )  # fmt: skip
     return summary
 
 
@@ -131,7 +140,7 @@ def _chunks(drawn: pl.DataFrame, sizes: Iterable[int]) -> Iterator[_Drawn]:
 def apply_background(
     scores: Path, background: Path, reference: Path, output: Path, *, force: bool = False
 ) -> int:
-    """Add ``llr_percentile`` and ``llr_phred`` to SCORES; see :mod:`ntvep.commands.compared`.
+    """Add what a background says to SCORES; see :mod:`ntvep.commands.compared`.
 
     Args:
         scores: SCORES in Parquet, with ``llr``.

@@ -1,5 +1,6 @@
 """SCORES, a background -> SCORES with the place of each llr among variants of its own context."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import polars as pl
 
 from ntvep.commands.inputs import provenance_of
 from ntvep.errors import InputError, ReferenceMismatchError
-from ntvep.evaluate.background import Among, by_context, compare, contexts
+from ntvep.evaluate.background import Among, by_context, calibrate, compare, contexts, means
 from ntvep.files import digest
 from ntvep.io.fasta import FastaReference
 from ntvep.io.tables import read_background
@@ -20,25 +21,28 @@ class Background:
     Attributes:
         sha256: of the table.
         among: scores of each context.
+        means: mean score of each pentanucleotide.
     """
 
     sha256: str
     among: Among
+    means: Mapping[str, float]
 
     def compared(self, scores: pl.DataFrame, genome: FastaReference) -> pl.DataFrame:
-        """SCORES with ``llr_percentile`` and ``llr_phred``; see :func:`compare`.
+        """SCORES with the columns of :data:`ntvep.schema.COMPARED`.
 
         Raises:
             ReferenceMismatchError: the genome has other bases than those that were scored.
         """
-        context, differs = contexts(scores, genome)
-        if differs.any():
-            chrom, pos, ref = scores.filter(differs).select("chrom", "pos", "ref").row(0)
+        found, llr = contexts(scores, genome), scores["llr"]
+        if found.differs.any():
+            chrom, pos, ref = scores.filter(found.differs).select("chrom", "pos", "ref").row(0)
             raise ReferenceMismatchError(
                 f"{chrom}:{pos} {ref} was scored, but {genome.path.name} has another base there; "
                 "expected the reference of the scores"
             )
-        return scores.with_columns(compare(scores["llr"], context, self.among))
+        calibrated = calibrate(llr, found.pentanucleotide, self.means)
+        return scores.with_columns(*compare(llr, found.context, self.among), calibrated)
 
 
 def opened_background(path: Path, fingerprint: str, how: str) -> Background:
@@ -59,4 +63,5 @@ def opened_background(path: Path, fingerprint: str, how: str) -> Background:
             f"expected one model and one set of settings ({how}). Run ntvep background draw with "
             "them"
         )
-    return Background(digest(path), by_context(read_background(path)))
+    table = read_background(path)
+    return Background(digest(path), by_context(table), means(table))

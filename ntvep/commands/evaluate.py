@@ -35,7 +35,7 @@ from ntvep.io.staging import staged_folder
 from ntvep.io.tables import read_labels
 from ntvep.objectives import SCORE_NAMES
 from ntvep.provenance import Provenance
-from ntvep.schema import LABELS, LLR_PERCENTILE
+from ntvep.schema import COMPARED, LABELS, LLR_CALIBRATED, LLR_PERCENTILE
 
 _log = logging.getLogger("ntvep")
 
@@ -233,7 +233,8 @@ def _joined(
             _log.info("%s: %d alleles were scored twice", name, joined.repeated_scores)
         features = [name for name in joined.features if name != MATCH_GROUP]
         outcomes.append(_outcomes(name, joined))
-        names = dict.fromkeys(("status", *SCORE_NAMES, LLR_PERCENTILE.name, *named))
+        compared = (column.name for column in COMPARED)
+        names = dict.fromkeys(("status", *SCORE_NAMES, *compared, *named))
         theirs = [name for name in names if name in scores.columns]
         renamed = joined.table.rename({c: model_column(c, name, list(models)) for c in theirs})
         table = _beside(table, renamed) if table.width else renamed
@@ -358,19 +359,31 @@ def _matched(
     )
 
 
+_COMPARED_MEANING = {
+    LLR_PERCENTILE.name: "among variants at random places of the same context",
+    LLR_CALIBRATED.name: "less the mean of SNVs at random places of the same pentanucleotide",
+}
+
+
 def _what_the_background_changes(analysis: Analysis) -> Iterator[str]:
-    """A sentence on the percentile among variants of one context, where the scores have one."""
+    """A sentence on each number that comes of a background, where the scores have it.
+
+    None on ``llr_phred``, which orders variants of a context as the percentile does.
+    """
     primary = analysis.primary
     # With several models the name of the model follows.
-    theirs = primary.name.replace("llr", LLR_PERCENTILE.name, 1)
+    meanings = {
+        primary.name.replace("llr", name, 1): meaning for name, meaning in _COMPARED_MEANING.items()
+    }
     for row in analysis.tables.get("differences", pl.DataFrame()).iter_rows(named=True):
-        if row["b"] == theirs and row.get("auroc_difference") is not None:
+        theirs = row["b"]
+        if theirs in meanings and row.get("auroc_difference") is not None:
             low, high = row["auroc_difference_low"], row["auroc_difference_high"]
             apart = row["auroc_verdict"] == CANNOT_BE_TOLD_APART
             yield (
-                f"{theirs} is {primary.name} among variants at random places of the same "
-                f"context. On the {row['variants']:,} variants that have both, the AUROC of "
-                f"{primary.name} less that of the percentile is {row['auroc_difference']:.3f} "
+                f"{theirs} is {primary.name} {meanings[theirs]}. On the {row['variants']:,} "
+                f"variants that have both, the AUROC of {primary.name} less that of "
+                f"{theirs} is {row['auroc_difference']:.3f} "
                 f"({in_words(low, high, '95 % interval ')})"
                 f"{'; the two cannot be told apart' if apart else ''}."
             )

@@ -12,7 +12,7 @@ from ntvep.io import foreign_tables, vcf
 from ntvep.io.tables import has_provenance, read_scores
 from ntvep.io.vcf_scores import provenance_in, runs_of, scores_in
 from ntvep.provenance import Provenance
-from ntvep.schema import LLR_PERCENTILE, SCORE_COLUMNS, STATUS_DTYPE, Status
+from ntvep.schema import COMPARED, SCORE_COLUMNS, STATUS_DTYPE, Status
 
 VCF_SUFFIXES = (".vcf", ".vcf.gz", ".bcf")
 _KEY = ("chrom", "pos", "ref", "alt", "status")
@@ -71,7 +71,7 @@ def _of_vcf(path: Path, tags: Sequence[str]) -> list[Run]:
     if not parts:
         raise InputError(f"{path}: has no record; there is nothing to evaluate")
     tables = {tag: pl.concat([part[tag] for part in parts]) for tag in made}
-    names = (*SCORE_COLUMNS, LLR_PERCENTILE.name)
+    names = (*SCORE_COLUMNS, *(column.name for column in COMPARED))
     ours = {tag: [n for n in names if n in tables[tag].columns] for tag in made}
     return [Run(tables[tag].select(*_KEY, *ours[tag]), run, tag) for tag, run in made.items()]
 

@@ -19,7 +19,7 @@ from ntvep.evaluate.directions import direction
 from ntvep.evaluate.match_groups import Matched, as_row, in_groups, match_groups
 from ntvep.evaluate.metrics import Clusters, Discrimination, Interval, Ranked, Support
 from ntvep.objectives import SCORE_NAMES
-from ntvep.schema import LLR_PERCENTILE, Status
+from ntvep.schema import COMPARED, LLR_CALIBRATED, LLR_PERCENTILE, LLR_PHRED, Status
 
 Kind = Literal["score", "baseline", "feature"]
 
@@ -28,6 +28,8 @@ SIGN: Mapping[str, int] = {
     **dict.fromkeys(("llr", "llr_site", "llr_marginal", "llr_unmasked", "pll_delta"), -1),
     # As llr, among background variants of the same context.
     LLR_PERCENTILE.name: -1,
+    LLR_PHRED.name: 1,
+    LLR_CALIBRATED.name: -1,
     # The model is sure of what stands here: a constrained place.
     "entropy": -1,
     # REF and ALT embeddings are farther apart ...
@@ -60,6 +62,7 @@ FAMILIES: Mapping[str, str] = {
 GENE_PREVALENCE = "share of positives in the gene"
 TOO_FEW = "too few"
 CANNOT_BE_TOLD_APART = "cannot be told apart"
+_COMPARED = tuple(column.name for column in COMPARED)
 _INDELS = ("insertion", "deletion")
 _HISTOGRAM_BINS = 60
 _SURPRISING = 10
@@ -121,7 +124,7 @@ def scores_of(columns: Sequence[str], models: Sequence[str]) -> list[Score]:
     """The models' scores among the columns of a joined table; see :func:`model_column`."""
     return [
         Score(column, column, SIGN[name], "score", model)
-        for name, model in product((*SCORE_NAMES, LLR_PERCENTILE.name), models)
+        for name, model in product((*SCORE_NAMES, *_COMPARED), models)
         if (column := model_column(name, model, models)) in columns
     ]
 

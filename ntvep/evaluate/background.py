@@ -3,10 +3,12 @@
 A model finds some changes unlikely wherever they stand, a CpG lost for instance. Compared with SNVs
 of its own trinucleotide context a score says how unusual the place is. A context is one of the 96
 of mutational signatures: the base that changes and its two neighbours, read from the strand on
-which it is a pyrimidine, ``A[C>T]G`` (Alexandrov et al. 2013, Nature 500:415).
+which it is a pyrimidine, ``A[C>T]G`` (Alexandrov et al. 2013, Nature 500:415). ``llr_calibrated``
+takes one more base on either side: ``AA[C>T]GT``, one of 1,536.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -16,11 +18,18 @@ from ntvep import dna, windows
 from ntvep.dna import Dna
 from ntvep.evaluate import indels
 from ntvep.genome import Reference
-from ntvep.schema import LLR_PERCENTILE, LLR_PHRED, Status
+from ntvep.schema import (
+    CONTEXT,
+    LLR_CALIBRATED,
+    LLR_PERCENTILE,
+    LLR_PHRED,
+    PENTANUCLEOTIDE,
+    Status,
+)
 from ntvep.windows import Span
 
 FEWEST = 20
-"""With fewer scored background variants of a context its variants have no percentile."""
+"""With fewer scored background variants of a context its variants are not compared."""
 _DRAWN = {"chrom": pl.String(), "pos": pl.Int64(), "ref": pl.String(), "alt": pl.String(),
           "context": pl.String()}  # fmt: skip
 # Bases of a contig that are looked at together.
@@ -40,13 +49,18 @@ def context_names(left: Codes, ref: Codes, alt: Codes, right: Codes) -> Shaped[n
 
 def _numbers(left: Codes, ref: Codes, alt: Codes, right: Codes) -> UInt8[np.ndarray, " snv"]:
     """One number for both strands; not all 256 occur."""
-    other = np.isin(ref, _PURINES)
+    other = _on_other_strand(ref)
     # A and T, C and G make up 3.
     strands = ((left, 3 - right), (ref, 3 - ref), (alt, 3 - alt), (right, 3 - left))
     number = np.zeros(len(ref), np.uint8)
     for given, complement in strands:
         number = number * np.uint8(4) + np.where(other, complement, given).astype(np.uint8)
     return number
+
+
+def _on_other_strand(ref: Codes) -> Bool[np.ndarray, " snv"]:
+    """Which changes are named by the other strand: that on which the base is a pyrimidine."""
+    return np.isin(ref, _PURINES)
 
 
 _NAMES = np.array(
@@ -139,7 +153,7 @@ def _dealt(drawn: pl.DataFrame) -> pl.DataFrame:
     turn = drawn.select(pl.int_range(pl.len()).over("trinucleotide") % 3).to_series().to_numpy()
     left, base, right = (drawn[name].to_numpy() for name in ("left", "base", "right"))
     # On the strand of the pyrimidine, so that the turns of both strands are the same changes.
-    other = np.isin(base, _PURINES)
+    other = _on_other_strand(base)
     pyrimidine = np.where(other, 3 - base, base)
     change = np.where(turn >= pyrimidine, turn + 1, turn)
     alt = np.where(other, 3 - change, change).astype(np.uint8)
@@ -158,14 +172,25 @@ def _dealt(drawn: pl.DataFrame) -> pl.DataFrame:
 # Comparing ----------------------------------------------------------------------------------------
 
 
-def contexts(
-    alleles: pl.DataFrame, reference: Reference
-) -> tuple[pl.Series, Bool[np.ndarray, " allele"]]:
-    """The context of each SNV and indel with status ``ok``, and which have another base there.
+@dataclass(frozen=True)
+class Contexts:
+    """What stands around alleles.
 
-    Null for what is neither, and beside an N or at an end of a contig.
+    Attributes:
+        context: of each SNV and indel with status ``ok``; null for what is neither, and beside an N
+            or at an end of a contig.
+        pentanucleotide: of each SNV, likewise.
+        differs: which have another base than the reference.
     """
-    names = np.full(alleles.height, None, object)
+
+    context: pl.Series
+    pentanucleotide: pl.Series
+    differs: Bool[np.ndarray, " allele"]
+
+
+def contexts(alleles: pl.DataFrame, reference: Reference) -> Contexts:
+    """The contexts of alleles."""
+    names, wider = (np.full(alleles.height, None, object) for _ in range(2))
     differs = np.zeros(alleles.height, bool)
     is_ok = (alleles["status"] == Status.OK).to_numpy()
     chrom, pos, ref, alt = (alleles[name] for name in ("chrom", "pos", "ref", "alt"))
@@ -181,22 +206,40 @@ def contexts(
     refs = np.append(refs, [edit.ref[0] for _, edit in longer]).astype(np.uint8)
     alts = np.append(alts, [edit.alt[0] for _, edit in longer]).astype(np.uint8)
     around = _around(chrom.gather(rows), starts, reference)
+    known = (around[:, 1:4] != dna.N).all(axis=1)
+    differs[rows] = known & (around[:, 2] != refs)
+    rows, around, alts = rows[known], around[known], alts[known]
+    names[rows] = context_names(around[:, 1], around[:, 2], alts, around[:, 3])
     known = (around != dna.N).all(axis=1)
-    differs[rows] = known & (around[:, 1] != refs)
-    names[rows[known]] = context_names(
-        around[known, 0], around[known, 1], alts[known], around[known, 2]
-    )
+    wider[rows[known]] = _wider_names(around[known], names[rows[known]])
     for row, edit in edits:
         if bool(edit.ref) != bool(edit.alt):
             names[row], differs[row] = indels.context(edit, chrom[row], reference)
-    return pl.Series("context", names.tolist(), pl.String), differs
+    return Contexts(
+        pl.Series(CONTEXT.name, names.tolist(), pl.String),
+        pl.Series(PENTANUCLEOTIDE.name, wider.tolist(), pl.String),
+        differs,
+    )
+
+
+def _wider_names(
+    around: UInt8[np.ndarray, "snv 5"], names: Shaped[np.ndarray, " snv"]
+) -> Shaped[np.ndarray, " snv"]:
+    """Names of contexts between the bases further out, on the strand of the name."""
+    other = _on_other_strand(around[:, 2])
+    letters = np.array(list("ACGT"), object)
+    left = letters[np.where(other, 3 - around[:, 4], around[:, 0])]
+    wider: Shaped[np.ndarray, " snv"] = (
+        left + names + letters[np.where(other, 3 - around[:, 0], around[:, 4])]
+    )
+    return wider
 
 
 def _around(
     chrom: pl.Series, start: Int64[np.ndarray, " snv"], reference: Reference
-) -> UInt8[np.ndarray, "snv 3"]:
-    """A base and its neighbours; N where one of them is outside. Near places are read together."""
-    bases = np.full((len(start), 3), dna.N, np.uint8)
+) -> UInt8[np.ndarray, "snv 5"]:
+    """A base and two on either side; N where one is outside. Near places are read together."""
+    bases = np.full((len(start), 5), dna.N, np.uint8)
     for name in chrom.unique(maintain_order=True):
         of_name = np.flatnonzero((chrom == name).to_numpy())
         for span in reference.spans(name):
@@ -205,9 +248,13 @@ def _around(
             rows = rows[np.argsort(start[rows], kind="stable")]
             for some in np.split(rows, np.flatnonzero(np.diff(start[rows] // _TOGETHER)) + 1):
                 if len(some):
-                    first = int(start[some[0]]) - 1
-                    letters = reference.fetch(name, first, int(start[some[-1]]) + 2)
-                    bases[some] = letters[start[some, None] - 1 - first + np.arange(3)]
+                    first = int(start[some[0]]) - 2
+                    begin, end = max(first, span.start), min(int(start[some[-1]]) + 3, span.stop)
+                    letters = np.full(int(start[some[-1]]) + 3 - first, dna.N, np.uint8)
+                    letters[begin - first : end - first] = reference.fetch(name, begin, end)
+                    there = letters[start[some, None] - 2 - first + np.arange(5)]
+                    # Slices may overlap: what one lacks the next may have.
+                    bases[some] = np.where(there == dna.N, bases[some], there)
     return bases
 
 
@@ -222,6 +269,19 @@ def by_context(background: pl.DataFrame) -> Among:
         for (name,), rows in scored.group_by("context")
         if rows.height >= FEWEST
     }
+
+
+def means(background: pl.DataFrame) -> Mapping[str, float]:
+    """Mean ``llr`` of the background of each pentanucleotide that has enough."""
+    scored = background.filter(pl.all_horizontal(pl.col("llr", PENTANUCLEOTIDE.name).is_not_null()))
+    counted = scored.group_by(PENTANUCLEOTIDE.name).agg(pl.col("llr").mean(), pl.len())
+    return dict(counted.filter(pl.col("len") >= FEWEST).drop("len").iter_rows())
+
+
+def calibrate(llr: pl.Series, pentanucleotide: pl.Series, means: Mapping[str, float]) -> pl.Series:
+    """``llr_calibrated``: each ``llr`` minus the mean of the background of its pentanucleotide."""
+    expected = pentanucleotide.replace_strict(means, default=None, return_dtype=pl.Float64)
+    return (llr.cast(pl.Float64) - expected).alias(LLR_CALIBRATED.name)
 
 
 def compare(llr: pl.Series, context: pl.Series, among: Among) -> tuple[pl.Series, pl.Series]:

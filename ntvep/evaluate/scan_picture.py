@@ -44,6 +44,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     "llr_percentile": ("fifty", "red: an llr that few changes of the same context have; blue: an "
                                 "llr that most of them fall short of"),
     "llr_phred": ("one", "dark: an llr so low is rare among changes of the same context"),
+    "llr_calibrated": ("both", "red: ALT is less likely than its five bases alone explain; blue, "
+                               "with a dot: likelier"),
 }  # fmt: skip
 
 

@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 from ntvep.errors import InputError
 from ntvep.schema import (
     ALLELES,
+    COMPARED,
     CONTEXT,
     DISTINCT,
     LABELS,
-    LLR_PERCENTILE,
     MINIMAL,
+    PENTANUCLEOTIDE,
     SCORE_COLUMNS,
     STATUS_DTYPE,
     Column,
@@ -94,7 +95,7 @@ def read_metadata(path: Path) -> tuple[str, str]:
 
 
 def read_scores(path: Path) -> pl.DataFrame:
-    """What an evaluation needs of SCORES: allele, status, scores (not their spread), percentile.
+    """What an evaluation needs of SCORES: allele, status, scores (not their spread), percentiles.
 
     Raises:
         InputError: the file is missing, damaged, or holds no SCORES.
@@ -109,24 +110,24 @@ def read_scores(path: Path) -> pl.DataFrame:
                 f"{path}: no scores: it lacks {', '.join(lacking) or 'every score column'}; "
                 "expected a table that ntvep score wrote"
             )
-        optional = [name for name in (LLR_PERCENTILE.name,) if name in names]
+        optional = [column.name for column in COMPARED if column.name in names]
         table = pl.from_arrow(file.read(columns=[*needed, *scores, *optional]))
     assert isinstance(table, pl.DataFrame)
     return table.with_columns(pl.col("status").cast(STATUS_DTYPE))
 
 
 def read_background(path: Path) -> pl.DataFrame:
-    """``context`` and ``llr`` of background SNVs.
+    """``context``, ``pentanucleotide`` and ``llr`` of background variants.
 
     Raises:
         InputError: the file is missing, damaged, or holds no background.
     """
     with _parquet(path) as file:
-        needed = [CONTEXT.name, "llr"]
+        needed = [CONTEXT.name, PENTANUCLEOTIDE.name, "llr"]
         if lacking := [name for name in needed if name not in file.schema_arrow.names]:
             raise InputError(
                 f"{path}: no background: it lacks {', '.join(lacking)}; expected a table that "
-                "ntvep background draw wrote"
+                "this version of ntvep background draw wrote"
             )
         table = pl.from_arrow(file.read(columns=needed))
     assert isinstance(table, pl.DataFrame)

@@ -25,7 +25,9 @@ from ntvep.commands.evaluate import judge
 from ntvep.commands.score_files import read_any
 from ntvep.evaluate import background
 from ntvep.evaluate.background import CONTEXTS, by_context, compare, context_names, contexts, draw
-from ntvep.io.tables import read_metadata
+from ntvep.io.tables import read_metadata, table_writer
+from ntvep.provenance import Provenance
+from ntvep.schema import CONTEXT, PENTANUCLEOTIDE
 from ntvep.windows import Span
 from tests.toy import Genome, alleles
 
@@ -42,6 +44,16 @@ def by_hand(left, ref, alt, right):
         left, ref, alt, right = (dict(zip("ACGT", "TGCA", strict=True))[b]
                                  for b in (right, ref, alt, left))  # fmt: skip
     return f"{left}[{ref}>{alt}]{right}"
+
+
+def wider_by_hand(bases, pos, alt):
+    """The pentanucleotide of one SNV, in letters; None where it is not known."""
+    if pos < 3 or "N" in (around := bases[pos - 3 : pos + 2].upper()) or len(around) < 5:
+        return None
+    outer = around[0] + around[4]
+    if around[2] in "AG":
+        outer = outer[::-1].translate(str.maketrans("ACGT", "TGCA"))
+    return outer[0] + by_hand(around[1], around[2], alt, around[3]) + outer[1]
 
 
 # Contexts -----------------------------------------------------------------------------------------
@@ -71,11 +83,14 @@ def test_contexts_of_alleles():
         ("c", 8, "T", "A"),  # another base there
         ("d", 2, "C", "T"),
     )
-    found, differs = contexts(table, genome)
+    there = contexts(table, genome)
+    found, differs = there.context, there.differs
     assert found.to_list()[:3] == ["A[C>T]G", "A[C>T]G", "A[C>T]G"]
     assert found[2:].to_list() == ["A[C>T]G", *[None] * 6, "A[C>A]G", None]
     assert np.flatnonzero(differs).tolist() == [9]
-    assert contexts(table.clear(), genome)[0].to_list() == []
+    # One base on the left of the first is missing; so is the base behind that before the last.
+    assert there.pentanucleotide.to_list() == [None, *["AA[C>T]GT"] * 2, *[None] * 8]
+    assert contexts(table.clear(), genome).context.to_list() == []
 
 
 # Drawing ------------------------------------------------------------------------------------------
@@ -220,8 +235,12 @@ def test_a_background_is_scored_as_variants_are(folder, command):
     assert drawn.height - snvs.height == Counter(drawn["context"]).total() - 96 * 20 > 300
     assert drawn["llr"].null_count() == 0
     bases = "".join((folder / "genome.fa").read_text().splitlines()[1:])
-    for pos, ref, alt, context in snvs.select("pos", "ref", "alt", "context").iter_rows():
+    wanted = ("pos", "ref", "alt", "context", "pentanucleotide")
+    for pos, ref, alt, context, wider in snvs.select(wanted).iter_rows():
         assert context == by_hand(bases[pos - 2], ref, alt, bases[pos])
+        assert wider == wider_by_hand(bases, pos, alt)
+    indels = drawn.filter(~pl.col("context").is_in(CONTEXTS))
+    assert indels["pentanucleotide"].null_count() == indels.height
     # The same SNVs as variants of a VCF.
     lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
     some = drawn.sample(40, seed=1).sort("pos")
@@ -233,11 +252,11 @@ def test_a_background_is_scored_as_variants_are(folder, command):
     np.testing.assert_allclose(again["llr"], some["llr"], atol=1e-5)
 
 
-def test_apply_adds_two_columns_and_changes_nothing_else(folder):
+def test_apply_adds_columns_and_changes_nothing_else(folder):
     scores, compared = (pl.read_parquet(folder / f"{name}.parquet") for name in "sp")
-    added = ["llr_percentile", "llr_phred"]
+    added = ["llr_percentile", "llr_phred", "llr_calibrated"]
     assert_frame_equal(scores, compared.drop(added))
-    assert compared.columns[-2:] == added
+    assert compared.columns[-3:] == added
     provenance, summary = read_metadata(folder / "p.parquet")
     before, said = read_metadata(folder / "s.parquet")
     sha256 = hashlib.sha256((folder / "b.parquet").read_bytes()).hexdigest()
@@ -265,13 +284,72 @@ def test_apply_adds_two_columns_and_changes_nothing_else(folder):
         assert row["llr_percentile"] == pytest.approx(expected, abs=1e-12)
 
 
+def planted_bases(folder):
+    return "".join((folder / "genome.fa").read_text().splitlines()[1:])
+
+
+@pytest.fixture(scope="module")
+def calibrated(folder):
+    """A background that has 40, 20 and 19 SNVs of three pentanucleotides of the scored ones."""
+    bases, rng = planted_bases(folder), np.random.default_rng(3)
+    scored = pl.read_parquet(folder / "s.parquet")[:-2]
+    names = [wider_by_hand(bases, pos, alt) for pos, alt in scored.select("pos", "alt").rows()]
+    some = [name for name, _ in Counter(names).most_common(3)]
+    provenance, _ = read_metadata(folder / "b.parquet")
+    rows = pl.read_parquet(folder / "b.parquet")[:79].with_columns(
+        pentanucleotide=pl.Series(np.repeat(some, (40, 20, 19))), llr=rng.normal(-2, 3, 79)
+    )
+    made = Provenance.from_json(provenance, "b.parquet")
+    columns = (*made.columns, CONTEXT, PENTANUCLEOTIDE)
+    with table_writer(folder / "c.parquet", columns, provenance, lambda: "{}") as write:
+        write(rows.select(column.name for column in columns))
+    return names, some, rows
+
+
+def test_calibrated_is_less_the_mean_of_the_pentanucleotide(folder, command, calibrated):
+    names, some, drawn = calibrated
+    apply = ["background", "apply", "s.parquet", "-b", "c.parquet", "-r", "genome.fa"]
+    assert command(*apply, "-o", "less.parquet").status == 0
+    *snvs, indel, longer = pl.read_parquet(folder / "less.parquet").iter_rows(named=True)
+    assert indel["llr_calibrated"] is longer["llr_calibrated"] is None
+    for name, row in zip(names, snvs, strict=True):
+        if name not in some[:2]:
+            assert row["llr_calibrated"] is None
+            continue
+        of_name = [llr for n, llr in drawn.select("pentanucleotide", "llr").rows() if n == name]
+        expected = row["llr"] - math.fsum(of_name) / len(of_name)
+        assert row["llr_calibrated"] == pytest.approx(expected, abs=1e-9)
+    assert Counter(names)[some[1]] > 1 < Counter(names)[some[2]]
+
+
+def test_calibrated_in_info_and_in_the_report(folder, command, calibrated):
+    asked = ["-r", "genome.fa", "-m", PLANTED / "model", "--device", "cpu", *SETTINGS,
+             "--scores", "llr,entropy", "--background", "c.parquet"]  # fmt: skip
+    done = command("score", "in.vcf", *asked, "-o", "c.vcf", "--table", "cs.parquet")
+    assert done.status == 0, done.err
+    table = pl.read_parquet(folder / "cs.parquet")["llr_calibrated"]
+    with pysam.VariantFile(str(folder / "c.vcf")) as file:
+        found = [record.info.get("NTVEP_LLR_CALIBRATED", (None,))[0] for record in file]
+    assert found == [value if value is None else pytest.approx(value, 1e-5) for value in table]
+    assert 0 < table.count() < 300
+    labels = ("labels", "table", PLANTED / "labels.tsv", "-o", "l.parquet", "--force")
+    assert command(*labels).status == 0
+    for scored in ("cs.parquet", "c.vcf"):
+        (found,) = judge([folder / scored], [folder / "l.parquet"], command="").sets
+        headline = {row["score"]: row for row in found.analysis.tables["headline"].to_dicts()}
+        judged = headline["llr_calibrated"]
+        assert judged["positives"] + judged["negatives"] == table.count()
+
+
 def test_the_report_says_what_it_changes(folder, command):
-    assert command("labels", "table", PLANTED / "labels.tsv", "-o", "l.parquet").status == 0
+    labels = ("labels", "table", PLANTED / "labels.tsv", "-o", "l.parquet", "--force")
+    assert command(*labels).status == 0
     (labels,) = judge([folder / "p.parquet"], [folder / "l.parquet"], command="").sets
     found = {row["score"]: row for row in labels.analysis.tables["headline"].to_dicts()}
     truth = pl.read_csv(PLANTED / "labels.tsv", separator="\t")
     rows = pl.read_parquet(folder / "p.parquet").join(truth, ["chrom", "pos", "ref", "alt"])
-    areas = {s: roc_auc_score(rows["label"], -rows[s]) for s in ("llr", "llr_percentile")}
+    signs = {"llr": -1, "llr_percentile": -1, "llr_phred": 1}
+    areas = {name: roc_auc_score(rows["label"], sign * rows[name]) for name, sign in signs.items()}
     for name, area in areas.items():
         assert found[name]["auroc"] == pytest.approx(area, abs=1e-12)
     # An eighth of this genome is motif, and so of its background: there are ties at the low end.
@@ -282,9 +360,9 @@ def test_the_report_says_what_it_changes(folder, command):
     )  # fmt: skip
     expected = areas["llr"] - areas["llr_percentile"]
     assert difference["auroc_difference"] == pytest.approx(expected, abs=1e-12)
-    (note,) = labels.notes
+    (note,) = (note for note in labels.notes if note.startswith("llr_percentile"))
     assert note.startswith("llr_percentile is llr among variants at random places")
-    assert "300 variants that have both, the AUROC of llr less that" in note
+    assert "300 variants that have both, the AUROC of llr less that of llr_percentile" in note
     assert f"is {expected:.3f} (95 %" in note
     assert difference["auroc_difference_low"] <= expected <= difference["auroc_difference_high"]
 

@@ -80,7 +80,8 @@ def test_contexts_have_the_names_of_the_signatures():
 )
 def test_contexts_worked_out_on_paper(sequence, pos, ref, alt, expected):
     genome = Genome({"c": sequence})
-    found, differs = contexts(alleles(("c", pos, ref, alt)), genome)
+    there = contexts(alleles(("c", pos, ref, alt)), genome)
+    found, differs = there.context, there.differs
     assert found.to_list() == [expected]
     assert not differs.any()
 
@@ -95,7 +96,8 @@ def test_what_has_no_context():
         ("c", 7, "CA", "C"),  # other bases are there
         ("d", 2, "CG", "C"),
     )
-    found, differs = contexts(table, genome)
+    there = contexts(table, genome)
+    found, differs = there.context, there.differs
     assert found.to_list() == [None] * 6
     assert np.flatnonzero(differs).tolist() == [4]
 
@@ -127,7 +129,7 @@ def test_as_many_of_each_context_and_a_seed_gives_the_same(monkeypatch):
     for chrom, pos, ref, alt, context in drawn.rows():
         assert context == by_hand(GENOME.contigs[chrom], pos, ref, alt)
     table = alleles(*(row[:4] for row in drawn.rows()))
-    assert contexts(table, GENOME)[0].to_list() == drawn["context"].to_list()
+    assert contexts(table, GENOME).context.to_list() == drawn["context"].to_list()
 
 
 def test_every_place_is_as_likely(monkeypatch):

@@ -158,7 +158,7 @@ def test_a_background_gives_percentiles(small):
     with pysam.VariantFile(str(small / "compared" / "scores.vcf.gz")) as file:
         # A record without ALT has a row in the table, too.
         records = [(record.info, len(record.alts or ".")) for record in file]
-    for name in ("llr_percentile", "llr_phred"):
+    for name in ("llr_percentile", "llr_phred", "llr_calibrated"):
         key = f"NTVEP_{name.upper()}"
         written = [value for info, alts in records for value in info.get(key, [None] * alts)]
         expected = found[name].cast(pl.Float64).to_numpy()
