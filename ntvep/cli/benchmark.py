@@ -5,7 +5,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from ntvep.cli.options import Force, Quiet, Verbose, command_line, set_up_log
+from ntvep.cli.options import (
+    Force,
+    OwnScores,
+    Quiet,
+    Tags,
+    Verbose,
+    command_line,
+    set_up_log,
+)
 
 app = typer.Typer()
 
@@ -31,17 +39,8 @@ def benchmark(
     subset: Annotated[
         list[Path] | None, typer.Option(help="Keep the alleles of this table alone; repeat.")
     ] = None,
-    score: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME:lower or NAME:higher, a column of other people's table; repeat."),
-    ] = None,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Which scores of annotated VCFs: as given to ntvep score --tag; repeat.",
-            show_default="all that they hold",
-        ),
-    ] = None,
+    score: OwnScores = None,
+    tag: Tags = None,
     absolute: Annotated[
         bool,
         typer.Option("--absolute", help="Judge |llr| first: REF and ALT are arbitrary (eQTL)."),

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from ntvep.cli.options import Force, Quiet, Verbose, command_line, set_up_log
+from ntvep.cli.options import (
+    Against,
+    Force,
+    LabelMismatchLimit,
+    OwnScores,
+    Quiet,
+    Tags,
+    Verbose,
+    command_line,
+    set_up_log,
+)
 
 app = typer.Typer()
 
@@ -36,20 +46,8 @@ def evaluate(
         int | None,
         typer.Option(help="Negatives per positive, of the same chromosome and consequence."),
     ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Another score to compare with: FILE:COLUMN[:lower|:higher] "
-            "of tabix, TSV, Parquet or VCF (INFO), or a BigWig; repeat."
-        ),
-    ] = None,
-    score: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME:lower or NAME:higher: a score column of a table "
-            "without ntvep's provenance; repeat."
-        ),
-    ] = None,
+    against: Against = None,
+    score: OwnScores = None,
     absolute: Annotated[
         bool,
         typer.Option(
@@ -60,20 +58,8 @@ def evaluate(
         list[str] | None,
         typer.Option(help="NAME:lower or NAME:higher, for a feature of unknown direction; repeat."),
     ] = None,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Which scores of annotated VCFs: as given to ntvep score --tag; repeat.",
-            show_default="all that they hold",
-        ),
-    ] = None,
-    ref_mismatch_limit: Annotated[
-        float,
-        typer.Option(
-            help="Share of labels whose REF disagrees above which the run "
-            "stops, as the assembly is probably wrong."
-        ),
-    ] = 0.01,
+    tag: Tags = None,
+    ref_mismatch_limit: LabelMismatchLimit = 0.01,
     force: Force = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

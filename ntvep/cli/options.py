@@ -146,6 +146,41 @@ Background = Annotated[
         show_default=False,
     ),
 ]
+Labels = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--labels", "-l", help="ClinVar's VCF, or LABELS that ntvep labels wrote; repeat."
+    ),
+]
+Against = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Another score to compare with: FILE:COLUMN[:lower|:higher] "
+        "of tabix, TSV, Parquet or VCF (INFO), or a BigWig; repeat."
+    ),
+]
+OwnScores = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="NAME:lower or NAME:higher: a score column of a table "
+        "without ntvep's provenance; repeat."
+    ),
+]
+Tags = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Which scores of annotated VCFs: as given to ntvep score --tag; repeat.",
+        show_default="all that they hold",
+    ),
+]
+LabelMismatchLimit = Annotated[
+    float,
+    typer.Option(
+        help="Share of labels whose REF disagrees above which the run "
+        "stops, as the assembly is probably wrong."
+    ),
+]
+Genes = Annotated[Path | None, typer.Option(help="GTF or BED, drawn in pictures.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]

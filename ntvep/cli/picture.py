@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ntvep.cli.options import Force
+from ntvep.cli.options import Force, Genes, Labels
 
 app = typer.Typer()
 
@@ -26,13 +26,8 @@ def picture(
         list[str] | None,
         typer.Option(help="Frame CONTIG:POS or CONTIG:POS:REF:ALT; repeat."),
     ] = None,
-    labels: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--labels", "-l", help="ClinVar's VCF or LABELS, to show in the cells; repeat."
-        ),
-    ] = None,
-    genes: Annotated[Path | None, typer.Option(help="GTF or BED to draw below.")] = None,
+    labels: Labels = None,
+    genes: Genes = None,
     force: Force = False,
 ) -> None:
     """Draw a scanned region: a heat map of every SNV, and a logo of what the model expects."""

@@ -6,12 +6,15 @@ from typing import Annotated
 import typer
 
 from ntvep.cli.options import (
+    Against,
     Anchor,
     Background,
     BeyondTraining,
     Cache,
     Device,
     Force,
+    Genes,
+    Labels,
     Layer,
     MaxAlleleBases,
     MaxNFraction,
@@ -46,22 +49,9 @@ def show(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Also write a page (.html).")
     ] = None,
-    labels: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--labels", "-l", help="ClinVar's VCF, or LABELS that ntvep labels wrote; repeat."
-        ),
-    ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Another score to compare with: FILE:COLUMN[:lower|:higher] "
-            "of tabix, TSV, Parquet or VCF (INFO), or a BigWig; repeat."
-        ),
-    ] = None,
-    genes: Annotated[
-        Path | None, typer.Option(help="GTF or BED to draw in the page's picture.")
-    ] = None,
+    labels: Labels = None,
+    against: Against = None,
+    genes: Genes = None,
     background: Background = None,
     window_bases: WindowBases = None,
     window_tokens: WindowTokens = None,

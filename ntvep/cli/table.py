@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from ntvep.cli.options import Cache, Device, Force, Quiet, Verbose, command_line, set_up_log
+from ntvep.cli.options import (
+    Against,
+    Cache,
+    Device,
+    Force,
+    Genes,
+    LabelMismatchLimit,
+    Labels,
+    Quiet,
+    Verbose,
+    command_line,
+    set_up_log,
+)
 
 app = typer.Typer()
 
@@ -31,12 +43,7 @@ def table(
             help=".tsv, .tsv.gz, .csv; .html, a page of one sample; else a folder of pages.",
         ),
     ],
-    labels: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--labels", "-l", help="ClinVar's VCF, or LABELS that ntvep labels wrote; repeat."
-        ),
-    ] = None,
+    labels: Labels = None,
     regions: Annotated[
         list[str] | None,
         typer.Option(help="CONTIG:FIRST-LAST (1-based) or a BED: list only these; repeat."),
@@ -55,24 +62,12 @@ def table(
             show_default="SNVs by llr, indels by pll_delta",
         ),
     ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Another score to compare with: FILE:COLUMN[:lower|:higher] "
-            "of tabix, TSV, Parquet or VCF (INFO), or a BigWig; repeat."
-        ),
-    ] = None,
+    against: Against = None,
     reference: Annotated[
         Path | None,
         typer.Option("--reference", "-r", help="FASTA: left-aligns indels of labels."),
     ] = None,
-    ref_mismatch_limit: Annotated[
-        float,
-        typer.Option(
-            help="Share of labels whose REF disagrees above which the run "
-            "stops, as the assembly is probably wrong."
-        ),
-    ] = 0.01,
+    ref_mismatch_limit: LabelMismatchLimit = 0.01,
     model: Annotated[
         str | None,
         typer.Option(
@@ -83,7 +78,7 @@ def table(
         ),
     ] = None,
     pictures: Annotated[int, typer.Option(help="Of so many SNVs, and so many indels.")] = 3,
-    genes: Annotated[Path | None, typer.Option(help="GTF or BED, drawn in pictures.")] = None,
+    genes: Genes = None,
     device: Device = "auto",
     cache: Cache = None,
     force: Force = False,
