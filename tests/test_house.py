@@ -42,3 +42,15 @@ def test_only_models_and_tokenizers_name_a_family_or_a_special_token():
         if path.relative_to(PACKAGE).parts[0] not in inside:
             found = words.findall(path.read_text())
             assert not found, (path, found)
+
+
+def test_shapes_are_checked_wherever_a_module_states_them(pytestconfig):
+    (given,) = {
+        word for word in pytestconfig.getini("addopts") if word.startswith("--jaxtyping-packages=")
+    }
+    checked = given.partition("=")[2].split(",")
+    for path in MODULES:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        states = re.search(r"^from jaxtyping import", path.read_text(), re.MULTILINE)
+        inside = any(name == one or name.startswith(f"{one}.") for one in checked)
+        assert inside or not states, name

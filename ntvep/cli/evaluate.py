@@ -68,14 +68,11 @@ def evaluate(
 
     For research, not for diagnosis.
     """
+    from ntvep.commands.evaluate import Choices
     from ntvep.commands.evaluate import evaluate as evaluate_files
 
     set_up_log(quiet, verbose)
-    for line in evaluate_files(
-        scores,
-        labels,
-        output,
-        command=command_line(),
+    choices = Choices(
         reference=reference,
         matched=matched,
         own_scores=score or (),
@@ -84,6 +81,8 @@ def evaluate(
         absolute=absolute,
         tags=tag or (),
         ref_mismatch_limit=ref_mismatch_limit,
-        force=force,
+    )
+    for line in evaluate_files(
+        scores, labels, output, choices, command=command_line(), force=force
     ):
         print(line)

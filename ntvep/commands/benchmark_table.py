@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from ntvep.commands.benchmark import label_benchmark
-from ntvep.commands.evaluate import judge
+from ntvep.commands.evaluate import Choices, judge
 from ntvep.errors import ConfigError
 from ntvep.evaluate.analysis import Analysis
 from ntvep.io.staging import refuse_overwriting, staged
@@ -81,15 +81,8 @@ def benchmark_table(
         label_benchmark(
             name, source, labels, command=command, reference=reference, subset=subset
         )  # fmt: skip
-        report = judge(
-            scores,
-            [labels],
-            command=command,
-            reference=reference,
-            own_scores=own_scores,
-            tags=tags,
-            absolute=absolute,
-        )
+        choices = Choices(reference, own_scores=own_scores, tags=tags, absolute=absolute)
+        report = judge(scores, [labels], choices, command=command)
         analyses = [one.analysis for one in report.sets]
         rows = [row for analysis in analyses for row in _rows(analysis)]
         table = pl.DataFrame(rows, schema=_SCHEMA, orient="row")

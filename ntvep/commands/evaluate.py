@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -30,7 +31,7 @@ from ntvep.evaluate.joining import OUTCOME_MEANING, Joined, Outcome, join
 from ntvep.evaluate.matching import MATCH_GROUP, edges_of, match_negatives
 from ntvep.evaluate.metrics import in_words
 from ntvep.evaluate.report import MARK, LabelSet, Report, render
-from ntvep.io.fasta import FastaReference, open_reference
+from ntvep.io.fasta import open_reference
 from ntvep.io.staging import staged_folder
 from ntvep.io.tables import read_labels
 from ntvep.objectives import SCORE_NAMES
@@ -44,74 +45,11 @@ _SOFTWARE = ("ntvep", "numpy", "polars", "scipy", "scikit-learn")
 _LABEL_KEY = ("source", "label_chrom", "label_pos", "label_ref", "label_alt")
 
 
-def evaluate(
-    scores: Sequence[Path],
-    labels: Sequence[Path],
-    output: Path,
-    *,
-    command: str,
-    reference: Path | None = None,
-    matched: int | None = None,
-    own_scores: Sequence[str] = (),
-    directions: Sequence[str] = (),
-    against: Sequence[str] = (),
-    absolute: bool = False,
-    tags: Sequence[str] = (),
-    ref_mismatch_limit: float = 0.01,
-    force: bool = False,
-) -> list[str]:
-    """Judge scores on labels and write the report to a folder.
+@dataclass(frozen=True)
+class Choices:
+    """How scores are judged; every field is an option of the command line.
 
-    Every other argument is one of :func:`judge`.
-
-    Returns:
-        A line for each set of labels.
-    """
-    with staged_folder(output, MARK, force=force) as folder:
-        report = judge(
-            scores,
-            labels,
-            command=command,
-            reference=reference,
-            matched=matched,
-            own_scores=own_scores,
-            directions=directions,
-            against=against,
-            absolute=absolute,
-            tags=tags,
-            ref_mismatch_limit=ref_mismatch_limit,
-        )
-        for name, content in render(report):
-            path = folder / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
-    return [_line(labels.analysis.name, labels) for labels in report.sets]
-
-
-def judge(
-    scores: Sequence[Path],
-    labels: Sequence[Path],
-    *,
-    command: str,
-    reference: Path | None = None,
-    matched: int | None = None,
-    own_scores: Sequence[str] = (),
-    directions: Sequence[str] = (),
-    against: Sequence[str] = (),
-    absolute: bool = False,
-    tags: Sequence[str] = (),
-    ref_mismatch_limit: float = 0.01,
-) -> Report:
-    """Join scores to labels and compute all that a report shows.
-
-    Files of scores with one fingerprint are parts of one table; with several fingerprints they are
-    several models, which are compared. A source of labels that has both classes, or effects, is a
-    set of its own; sources of one class only are judged together.
-
-    Args:
-        scores: SCORES in Parquet, annotated VCFs, or tables of other people's scores.
-        labels: LABELS in Parquet.
-        command: what was typed.
+    Attributes:
         reference: FASTA of the assembly: indels are then left-aligned before they are joined, and
             two baselines need it.
         matched: number of negatives for each positive, drawn from its chromosome, consequence and
@@ -123,50 +61,98 @@ def judge(
         absolute: judge ``|llr|`` and the like first: of these labels, REF and ALT are arbitrary.
         tags: of ``ntvep score --tag``: which runs of annotated VCFs are read; empty for all.
         ref_mismatch_limit: share of labels with another REF that stops as a wrong assembly.
+    """
+
+    reference: Path | None = None
+    matched: int | None = None
+    own_scores: Sequence[str] = ()
+    directions: Sequence[str] = ()
+    against: Sequence[str] = ()
+    absolute: bool = False
+    tags: Sequence[str] = ()
+    ref_mismatch_limit: float = 0.01
+
+
+def evaluate(
+    scores: Sequence[Path],
+    labels: Sequence[Path],
+    output: Path,
+    choices: Choices = Choices(),
+    *,
+    command: str,
+    force: bool = False,
+) -> list[str]:
+    """Judge scores on labels, as :func:`judge` does, and write the report to a folder.
+
+    Returns:
+        A line for each set of labels.
+    """
+    with staged_folder(output, MARK, force=force) as folder:
+        report = judge(scores, labels, choices, command=command)
+        for name, content in render(report):
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+    return [_line(labels.analysis.name, labels) for labels in report.sets]
+
+
+def judge(
+    scores: Sequence[Path],
+    labels: Sequence[Path],
+    choices: Choices = Choices(),
+    *,
+    command: str,
+) -> Report:
+    """Join scores to labels and compute all that a report shows.
+
+    Files of scores with one fingerprint are parts of one table; with several fingerprints they are
+    several models, which are compared. A source of labels that has both classes, or effects, is a
+    set of its own; sources of one class only are judged together.
+
+    Args:
+        scores: SCORES in Parquet, annotated VCFs, or tables of other people's scores.
+        labels: LABELS in Parquet.
+        choices: how.
+        command: what was typed.
 
     Raises:
         InputError: a table cannot be used, or no label of a set is among the scores.
         ConfigError: an option has a value that cannot be used.
     """
-    if matched is not None and matched < 1:
-        raise ConfigError(f"--matched is {matched}; expected 1 or more")
-    parse_against(against)
-    named = parse_directions(own_scores, "--score")
-    if wrong := [name for name, sign in named.items() if SIGN.get(name, sign) != sign]:
-        raise ConfigError(
-            f"--score {wrong[0]}: expected {'higher' if SIGN[wrong[0]] > 0 else 'lower'}, which is "
-            "more deleterious of a score of ntvep"
-        )
+    if choices.matched is not None and choices.matched < 1:
+        raise ConfigError(f"--matched is {choices.matched}; expected 1 or more")
+    against = parse_against(choices.against)
+    own = _own_scores(choices.own_scores)
     refuse_vcf_labels(labels)
-    models = _models(scores, named, tags)
+    models = _models(scores, own, choices.tags)
     given = pl.concat([read_labels(path) for path in _once(labels)], how="diagonal")
     table, outcomes, features = _joined(
-        {name: parts for name, (parts, _) in models.items()},
-        _in_sets(given),
-        None if reference is None else open_reference(reference),
-        ref_mismatch_limit,
-        [*named],
+        {name: parts for name, (parts, _) in models.items()}, _in_sets(given), choices, [*own]
     )
-    said = parse_directions(directions)
-    if unknown := set(said) - set(features):
+    directions = parse_directions(choices.directions)
+    if unknown := set(directions) - set(features):
         raise ConfigError(
             f"--direction {', '.join(sorted(unknown))}: the labels have no such feature; "
             f"found {', '.join(features) or 'none'}"
         )
     ours = scores_of(table.columns, list(models)) + [
         Score(column, column, sign, "score", model)
-        for name, sign in named.items()
+        for name, sign in own.items()
         for model in models
         if name not in SIGN and (column := model_column(name, model, list(models))) in table.columns
     ]
-    sizes = absolute_scores(ours) if absolute else []
+    sizes = absolute_scores(ours) if choices.absolute else []
     table = table.with_columns(pl.col(s.column[1:-1]).abs().alias(s.column) for s in sizes)
-    judged = sizes + ours + baselines_of(table.columns, features, said)
-    table, others = _with_others(table, parse_against(against))
-    judged += others
+    judged = sizes + ours + baselines_of(table.columns, features, directions)
+    table, others = _with_others(table, against)
     sets = [
         _judge_set(
-            str(name), table.filter(pl.col("source") == name), judged, features, rows, matched
+            str(name),
+            table.filter(pl.col("source") == name),
+            judged + others,
+            features,
+            rows,
+            choices.matched,
         )
         for (name,), rows in outcomes.group_by("source", maintain_order=True)
     ]
@@ -182,6 +168,17 @@ def judge(
 
 
 # Scores -------------------------------------------------------------------------------------------
+
+
+def _own_scores(texts: Sequence[str]) -> Mapping[str, int]:
+    """Directions of ``--score``, which must not be turned for a score of ntvep's own name."""
+    found = parse_directions(texts, "--score")
+    if wrong := [name for name, sign in found.items() if SIGN.get(name, sign) != sign]:
+        raise ConfigError(
+            f"--score {wrong[0]}: expected {'higher' if SIGN[wrong[0]] > 0 else 'lower'}, which is "
+            "more deleterious of a score of ntvep"
+        )
+    return found
 
 
 def _once(paths: Sequence[Path]) -> Sequence[Path]:
@@ -219,16 +216,16 @@ def _models(
 def _joined(
     models: Mapping[str, Sequence[pl.DataFrame]],
     labels: pl.DataFrame,
-    reference: FastaReference | None,
-    ref_mismatch_limit: float,
+    choices: Choices,
     named: Sequence[str],
 ) -> tuple[pl.DataFrame, pl.DataFrame, Sequence[str]]:
     """Labelled alleles with the scores of all models; outcomes of the labels; features."""
+    reference = None if choices.reference is None else open_reference(choices.reference)
     table, outcomes, features = pl.DataFrame(), [], []
     for name, parts in models.items():
         # Parts of one model may hold different scores.
         scores = pl.concat(parts, how="diagonal")
-        joined = join(scores, labels, reference, ref_mismatch_limit=ref_mismatch_limit)
+        joined = join(scores, labels, reference, ref_mismatch_limit=choices.ref_mismatch_limit)
         if joined.repeated_scores:
             _log.info("%s: %d alleles were scored twice", name, joined.repeated_scores)
         features = [name for name in joined.features if name != MATCH_GROUP]

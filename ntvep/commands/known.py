@@ -261,5 +261,5 @@ class _Snvs:
 
 
 _NOTHING = _Snvs(
-    np.zeros(0, np.uint32), np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.uint8)
+    np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.uint8)
 )

@@ -1,6 +1,6 @@
 """variants that are typed -> everything about each, as text or a page: ``ntvep show``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ntvep.commands.against import other_scores
+from ntvep.commands.against import OtherScore, other_scores
 from ntvep.commands.against import parse as parse_against
 from ntvep.commands.contexts import (
     Around,
@@ -109,32 +109,14 @@ def show_variants(
             forward = ready_with(loaded, genome, replace(options, views=1, background=None))
         scores, lines = _lines(made, forward, alleles)
         keys = scores.select(*_ALLELE, "status")
-        said = said_of(keys, beside.labels, genome)
-        others = other_scores(keys, against)
-        run = scanned(
+        around = scanned(
             [*keys.select(_ALLELE).iter_rows()], genome, loaded,
             options_of(made.context.settings, options),
         )  # fmt: skip
-        found = Mismatches(genome)
-        shown = []
-        rows = zip(keys.iter_rows(), kinds(keys), said.iter_rows(named=True), strict=True)
-        for number, ((chrom, pos, ref, alt, status), kind, label) in enumerate(rows):
-            variant = (chrom, pos, ref, alt)
-            shown.append(
-                ShownVariant(
-                    variant=variant,
-                    kind=kind,
-                    status=status,
-                    meaning=STATUS_MEANING[Status(status)],
-                    found=found.bases(chrom, zero_based(pos, ref)),
-                    reference=genome.path.name,
-                    scores=lines[number],
-                    label=label,
-                    others={one.name: one.values[number] for one in others},
-                    around=_letters(variant, run, genome),
-                    picture=picture_of(variant, run, Around(genome, beside.labels, beside.genes)),
-                )
-            )
+        others = other_scores(keys, against)
+        shown = list(
+            _shown(keys, lines, others, around, Around(genome, beside.labels, beside.genes))
+        )
         if output:
             provenance = made.provenance(command, keys["chrom"].unique(maintain_order=True))
             page = ShownPage(
@@ -142,6 +124,35 @@ def show_variants(
             )
             staging.path(output).write_text(render_shown(page), encoding="utf-8")
     return "\n\n".join(map(as_text, shown))
+
+
+def _shown(
+    keys: pl.DataFrame,
+    lines: Sequence[Sequence[ScoreLine]],
+    others: Sequence[OtherScore],
+    run: Run,
+    around: Around,
+) -> Iterator[ShownVariant]:
+    """Each variant with all that is told of it."""
+    genome = around.genome
+    found = Mismatches(genome)
+    said = said_of(keys, around.labels, genome)
+    rows = zip(keys.iter_rows(), kinds(keys), said.iter_rows(named=True), strict=True)
+    for number, ((chrom, pos, ref, alt, status), kind, label) in enumerate(rows):
+        variant = (chrom, pos, ref, alt)
+        yield ShownVariant(
+            variant=variant,
+            kind=kind,
+            status=status,
+            meaning=STATUS_MEANING[Status(status)],
+            found=found.bases(chrom, zero_based(pos, ref)),
+            reference=genome.path.name,
+            scores=lines[number],
+            label=label,
+            others={one.name: one.values[number] for one in others},
+            around=_letters(variant, run, genome),
+            picture=picture_of(variant, run, around),
+        )
 
 
 def _scored(made: Ready, alleles: pl.DataFrame) -> pl.DataFrame:

@@ -139,7 +139,9 @@ def _ranked(table: pl.DataFrame, names: Sequence[str]) -> Float64[np.ndarray, "v
     Frequencies and distances span decades: no unit of theirs fits both ends.
     """
     shares = (pl.col(name).rank("average") / pl.col(name).count() for name in names)
-    ranked: Float64[np.ndarray, "variant number"] = table.select(shares).to_numpy()
+    ranked: Float64[np.ndarray, "variant number"] = (
+        table.select(shares).to_numpy() if names else np.zeros((table.height, 0))
+    )
     return ranked
 
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from typer.testing import CliRunner
 
 from ntvep.cli import app
-from ntvep.commands.evaluate import evaluate, judge
+from ntvep.commands.evaluate import Choices, evaluate, judge
 from ntvep.errors import ConfigError, InputError, OutputError
 from ntvep.evaluate import analysis
 from ntvep.evaluate.analysis import SIGN, baselines_of
@@ -35,7 +35,7 @@ def files(folder, scores=None, labels=None):
 
 def tables(tmp_path, scores=None, labels=None, **options):
     """Tables of the report, without the report."""
-    (found,) = judge(*files(tmp_path, scores, labels), command="", **options).sets
+    (found,) = judge(*files(tmp_path, scores, labels), Choices(**options), command="").sets
     return {**found.analysis.tables, "outcomes": found.outcomes, "notes": found.notes}
 
 
@@ -530,10 +530,11 @@ def test_every_option_arrives(monkeypatch):
     )
     done = CliRunner().invoke(app, command.split())
     assert done.output == "done\n"
-    paths = [[Path("a.parquet"), Path("b.parquet")], [Path("x"), Path("y")], Path("out")]
-    assert list(seen.pop("positional")) == paths
+    *paths, choices = seen.pop("positional")
+    assert paths == [[Path("a.parquet"), Path("b.parquet")], [Path("x"), Path("y")], Path("out")]
     assert seen.pop("command").startswith("ntvep")
-    assert seen == {
+    assert seen == {"force": True}
+    assert asdict(choices) == {
         "reference": Path("ref.fa"),
         "matched": 3,
         "directions": ["AF:lower", "x:higher"],
@@ -542,7 +543,6 @@ def test_every_option_arrives(monkeypatch):
         "absolute": True,
         "tags": ["A", "B"],
         "ref_mismatch_limit": 0.5,
-        "force": True,
     }
 
 

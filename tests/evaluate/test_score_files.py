@@ -5,7 +5,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from sklearn.metrics import roc_auc_score
 
-from ntvep.commands.evaluate import evaluate, judge
+from ntvep.commands.evaluate import Choices, evaluate, judge
 from ntvep.commands.score_files import read_any
 from ntvep.errors import ConfigError, InputError
 from tests.evaluate.synthetic import variants, write_labels
@@ -30,7 +30,7 @@ def test_an_annotated_vcf_is_judged(run, files):  # noqa: F811
     assert score(run).status == 0
     write_labels(files / "labels.parquet", _labels())
     report = judge(
-        [files / "out.vcf"], [files / "labels.parquet"], command="", ref_mismatch_limit=1
+        [files / "out.vcf"], [files / "labels.parquet"], Choices(ref_mismatch_limit=1), command=""
     )
     assert [made.fingerprint for made in report.models.values()] != [None]
     (headline,) = (
@@ -50,7 +50,7 @@ def test_runs_that_share_a_vcf_stand_side_by_side(run, files):  # noqa: F811
     labels = [write_labels(files / "labels.parquet", _labels())]
 
     def found(paths, **options):
-        report = judge(paths, labels, command="", ref_mismatch_limit=1, **options)
+        report = judge(paths, labels, Choices(ref_mismatch_limit=1, **options), command="")
         headline = report.sets[0].analysis.tables["surprising"]
         return list(report.models), dict(zip(headline["pos"], headline["value"], strict=True))
 
@@ -93,7 +93,12 @@ def test_a_table_of_unknown_provenance(tmp_path, name):
     else:
         mine.write_csv(path, separator="\t" if name == "mine.tsv" else ",")
     write_labels(tmp_path / "labels.parquet", labels)
-    report = judge([path], [tmp_path / "labels.parquet"], command="", own_scores=["badness:higher"])
+    report = judge(
+        [path],
+        [tmp_path / "labels.parquet"],
+        choices=Choices(own_scores=["badness:higher"]),
+        command="",
+    )
     tables = report.sets[0].analysis.tables
     (row,) = tables["headline"].filter(pl.col("score") == "badness").to_dicts()
     joined = mine.join(labels, KEY)
@@ -109,7 +114,7 @@ def test_the_page_marks_unknown_provenance(tmp_path):
     scores.select(*KEY, "llr").write_csv(tmp_path / "mine.tsv", separator="\t")
     write_labels(tmp_path / "labels.parquet", labels)
     given = [tmp_path / "mine.tsv"], [tmp_path / "labels.parquet"], tmp_path / "report"
-    evaluate(*given, command="", own_scores=["llr:lower"])
+    evaluate(*given, choices=Choices(own_scores=["llr:lower"]), command="")
     page = (tmp_path / "report" / "index.html").read_text()
     assert "mine.tsv (provenance unknown)" in page
 
@@ -122,11 +127,18 @@ def test_a_table_that_says_nothing_of_itself_asks(tmp_path):
     with pytest.raises(ConfigError, match=r"add --score NAME:lower or NAME:higher.*llr, cosine_d"):
         judge([tmp_path / "mine.parquet"], given, command="")
     with pytest.raises(ConfigError, match="expected lower, which is more deleterious"):
-        judge([tmp_path / "mine.parquet"], given, command="", own_scores=["llr:higher"])
+        judge(
+            [tmp_path / "mine.parquet"],
+            given,
+            choices=Choices(own_scores=["llr:higher"]),
+            command="",
+        )
     with pytest.raises(ConfigError, match=r"--score llr: expected NAME:lower or NAME:higher"):
-        judge([tmp_path / "mine.parquet"], given, command="", own_scores=["llr"])
+        judge([tmp_path / "mine.parquet"], given, choices=Choices(own_scores=["llr"]), command="")
     with pytest.raises(InputError, match="has no column chrom, ref, alt; found pos, llr"):
-        judge([tmp_path / "no_key.csv"], given, command="", own_scores=["llr:lower"])
+        judge(
+            [tmp_path / "no_key.csv"], given, choices=Choices(own_scores=["llr:lower"]), command=""
+        )
 
 
 @pytest.mark.parametrize(
@@ -145,4 +157,6 @@ def test_a_vcf_given_as_labels(tmp_path, line, advice):
     scores, _ = variants()
     scores.select(*KEY, "llr").write_csv(tmp_path / "mine.tsv", separator="\t")
     with pytest.raises(InputError, match=f"this is a VCF.*{advice}"):
-        judge([tmp_path / "mine.tsv"], [path], command="", own_scores=["llr:lower"])
+        judge(
+            [tmp_path / "mine.tsv"], [path], choices=Choices(own_scores=["llr:lower"]), command=""
+        )
