@@ -56,7 +56,9 @@ class ScoreOptions(TypedDict, total=False):
     max_n_fraction: float
     on_bad_record: OnBadRecord
     ref_mismatch_limit: float
-    cache: Path | None
+    cache: str | Path | None
+    known: str | Path | Sequence[str | Path]
+    background: str | Path | None
 
 
 def load(
@@ -345,16 +347,21 @@ def _collected(
 
 def _options(given: ScoreOptions) -> Options:
     """Options of one call; a wrong name is answered as Python does."""
-    known = {**given}
-    if known.get("cache") is not None:
-        known["cache"] = Path(str(known["cache"]))
-    unknown = sorted(set(known) - set(ScoreOptions.__annotations__))
+    asked: dict[str, Any] = {**given}
+    for name in ("cache", "background"):
+        if asked.get(name) is not None:
+            asked[name] = Path(asked[name])
+    if "known" in asked:
+        one_or_more = asked["known"]
+        stores = [one_or_more] if isinstance(one_or_more, str | Path) else one_or_more
+        asked["known"] = tuple(map(Path, stores))
+    unknown = sorted(set(asked) - set(ScoreOptions.__annotations__))
     if unknown:
         raise TypeError(
             f"score() got an unexpected keyword argument {unknown[0]!r}; expected one of "
             f"{', '.join(ScoreOptions.__annotations__)}"
         )
-    return Options(**known)  # type: ignore[arg-type]
+    return Options(**asked)
 
 
 def _token_of(number: int, tokens: Tokens, position: int, objective: str, stride: int) -> int:

@@ -12,8 +12,13 @@ import torch
 from polars.testing import assert_frame_equal
 
 import ntvep
+from ntvep.evaluate.background import contexts
+from ntvep.io.fasta import open_reference
+from ntvep.io.tables import read_metadata, table_writer
 from ntvep.models import registry
 from ntvep.models.checkpoint import read_checkpoint
+from ntvep.provenance import Provenance
+from ntvep.schema import CONTEXT, PENTANUCLEOTIDE
 from tests import toy_families
 from tests.conftest import ROOT
 
@@ -135,6 +140,48 @@ def test_scan_gives_every_snv_of_a_region(model):
         some.select("chrom", "pos", "ref", "alt"), reference=REFERENCE, quiet=True, **FEW
     )
     assert again["llr"].to_list() == pytest.approx(some["llr"].to_list(), abs=1e-6)
+
+
+def test_a_store_and_a_background_are_those_of_the_command_line(model, rows, tmp_path):
+    """``known`` and ``background``: a store's scores first; places among the background."""
+    few = ("--window-tokens", "30", "--device", "cpu", "--precision", "fp32", "-q")
+    asked = ("-r", REFERENCE, "-m", "demo-6mer", "--scores", "llr", *few)
+    place = ("--region", "chr22:20050000-20050009")
+    drawn = ("--region", "chr22:20060000-20060400", "--per-context", "20")
+    for words in (
+        ("scan", *place, *asked, "-o", "scan.parquet"),
+        ("store", "build", "scan.parquet", "-o", "s"),
+        ("background", "draw", *asked[:4], *few, *drawn, "-o", "b.parquet"),
+    ):
+        call = [sys.executable, "-c", "from ntvep.cli import main; main()", *map(str, words)]
+        subprocess.run(call, cwd=tmp_path, check=True, capture_output=True)
+    less = {"scores": "llr", "window_tokens": 30, "reference": REFERENCE, "quiet": True}
+    plain = model.score(rows, **less)
+    for stores in (tmp_path / "s", [str(tmp_path / "s")]):
+        found = model.score(rows, known=stores, **less)
+        # The SNV of the first row and none of the others lies in the store.
+        assert found.filter(status="ok")["source"].to_list() == ["store", *["model"] * 3]
+        assert found["llr"].to_list() == pytest.approx(plain["llr"].to_list(), abs=1e-3)
+        assert abs(found["llr"][0] - plain["llr"][0]) > 0
+        assert found["llr"][1] == pytest.approx(plain["llr"][1], abs=1e-6)
+    # So few places have no context often enough: all of them get that of the first row.
+    drawn, first = pl.read_parquet(tmp_path / "b.parquet"), plain[:1]
+    there = contexts(first, open_reference(REFERENCE))
+    drawn = drawn.with_columns(
+        context=pl.lit(there.context[0]), pentanucleotide=pl.lit(there.pentanucleotide[0])
+    )
+    provenance, _ = read_metadata(tmp_path / "b.parquet")
+    made = Provenance.from_json(provenance, "b.parquet")
+    columns = (*made.columns, CONTEXT, PENTANUCLEOTIDE)
+    with table_writer(tmp_path / "one.parquet", columns, provenance, lambda: "{}") as write:
+        write(drawn)
+    found = model.score(rows, background=str(tmp_path / "one.parquet"), **less)
+    assert found.columns == [*plain.columns, "llr_percentile", "llr_phred", "llr_calibrated"]
+    llr, among = found["llr"][0], drawn["llr"].to_numpy()
+    assert found["llr_percentile"][0] == pytest.approx(100 * (among < llr).mean(), abs=0.5)
+    assert found["llr_calibrated"][0] == pytest.approx(llr - among.mean(), abs=1e-9)
+    with pytest.raises(ntvep.NtvepError, match=r"none\.parquet: no such table"):
+        model.score(rows, background=tmp_path / "none.parquet", **less)
 
 
 def test_embeddings_are_means_of_hidden_states(model):

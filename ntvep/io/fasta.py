@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -58,6 +59,9 @@ class FastaReference:
     records: dict[str, tuple[Record, ...]]
     by_canonical: dict[str, str]
     aliases: dict[str, str] = field(default_factory=dict)
+    # The next plan is prepared while scores of the last are compared and written; htslib's handle
+    # has one place in the file, and gives two threads each other's bases.
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _found: dict[str, tuple[tuple[Record, ...], tuple[Span, ...]]] = field(
         default_factory=dict, repr=False
     )
@@ -137,7 +141,7 @@ def _letters(reference: FastaReference, name: str, start: int, stop: int) -> byt
     """
     stop = min(stop, reference.file.get_reference_length(name))
     try:
-        with quiet_htslib():
+        with reference._lock, quiet_htslib():
             text = reference.file.fetch(name, start, stop).encode()
     except (OSError, ValueError) as error:
         raise InputError(

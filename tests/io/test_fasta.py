@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyfaidx
@@ -29,6 +30,26 @@ def genome(tmp_path, monkeypatch):
             lines = "\n".join(text[i : i + 60] for i in range(0, length, 60))
             handle.write(f">{name} some words\n{lines}\n")
     return path
+
+
+def test_threads_get_their_own_bases(tmp_path, monkeypatch):
+    """One thread prepares while another compares and writes: both read the reference."""
+    monkeypatch.setenv("NTVEP_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(fasta, "_BLOCK", 5_000)
+    bases = np.random.default_rng(3).choice(list(b"ACGT"), 2_000_000).astype(np.uint8).tobytes()
+    lines = [bases[at : at + 50] for at in range(0, len(bases), 50)]
+    (tmp_path / "long.fa").write_bytes(b">chr1\n" + b"\n".join(lines) + b"\n")
+    genome = open_reference(tmp_path / "long.fa")
+
+    def work(seed):
+        starts = np.random.default_rng(seed).integers(0, len(bases) - 9_000, 2_000)
+        return sum(
+            dna.decode(genome.fetch("chr1", at, at + 9_000)).encode() != bases[at : at + 9_000]
+            for at in starts.tolist()
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(work, range(4))) == 0
 
 
 def test_bases_equal_pyfaidx(genome):
