@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ntvep.description import Description
@@ -30,7 +30,7 @@ _MAX_TOKENS = 4_096
 _TRAINED = 700
 
 
-def slopes(heads: int) -> Float32[Tensor, " head"]:
+def slopes(heads: int) -> list[float]:
     """How steeply each head's attention falls with the distance, as ALiBi's authors compute it.
 
     For 2^n heads, the powers of 2^(-8/2^n). For another number the ones of the largest power of
@@ -39,7 +39,7 @@ def slopes(heads: int) -> Float32[Tensor, " head"]:
     below = 1 << (heads.bit_length() - 1)
     first = [2 ** (-8 * i / below) for i in range(1, below + 1)]
     between = [2 ** (-4 * i / below) for i in range(1, 2 * below + 1, 2)]
-    return torch.tensor((first + between)[:heads], dtype=torch.float32)
+    return (first + between)[:heads]
 
 
 class DnaBert2Block(Block):
@@ -88,7 +88,8 @@ class DnaBert2(MaskedTransformer):
         """Minus slope times distance, for each head."""
         where = torch.arange(length, dtype=torch.float32, device=device)
         distance = (where[:, None] - where[None]).abs()
-        bias = -slopes(self.heads).to(device)[:, None, None] * distance
+        # Numbers of the host that go with a launch: a GPU would wait for a tensor of them.
+        bias = torch.stack([-slope * distance for slope in slopes(self.heads)])
         return [Places(bias=bias)] * self.layers
 
 
