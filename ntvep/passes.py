@@ -25,6 +25,8 @@ from ntvep.tokens import Tokens
 # Outputs of a rate model that one pass answers at most.
 _OUTPUTS_PER_PASS = 512
 _POOLED = frozenset(DISTANCES)
+# Tokens of a sequence that nearly always tell it from all others of a plan.
+_MIDDLE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,16 +350,35 @@ class Lines(NamedTuple):
     weights: Int64[np.ndarray, "line"]
 
 
+class _Numbers(dict[Tokens, int]):
+    """Sequences by number: equal ones have the same. Those that one object holds are found at once.
+
+    Attributes:
+        sequences: the distinct ones.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sequences: list[Tokens] = []
+        self._by_middle: dict[bytes, int] = {}
+        self._by_content: dict[bytes, int] = {}
+
+    def __missing__(self, tokens: Tokens) -> int:
+        """Number an object: what nobody has in the middle is new, and need not be read whole."""
+        new, half = len(self.sequences), len(tokens.ids) // 2
+        number = self._by_middle.setdefault(tokens.ids[half : half + _MIDDLE].tobytes(), new)
+        if number != new:
+            self._by_content.setdefault(self.sequences[number].content, number)
+            number = self._by_content.setdefault(tokens.content, new)
+        if number == new:
+            self.sequences.append(tokens)
+        self[tokens] = number
+        return number
+
+
 def sides(pairs: Sequence[TokenPair]) -> tuple[Side, Side, tuple[Tokens, ...]]:
     """REF and ALT of all pairs, and the distinct sequences that they read."""
-    distinct: dict[bytes, int] = {}
-    sequences: list[Tokens] = []
-
-    def number(tokens: Tokens) -> int:
-        number = distinct.setdefault(tokens.content, len(sequences))
-        if number == len(sequences):
-            sequences.append(tokens)
-        return number
+    number = _Numbers()
 
     def side(
         tokens: list[Tokens],
@@ -374,15 +395,15 @@ def sides(pairs: Sequence[TokenPair]) -> tuple[Side, Side, tuple[Tokens, ...]]:
         return Side(np.array(numbers, np.int64), start, length, offset, flat, weights)
 
     refs, alts = [p.ref for p in pairs], [p.alt or p.ref for p in pairs]
-    of_refs = [number(some) for some in refs]
+    of_refs = [number[some] for some in refs]
     # Nearly every ALT is told by its REF.
     of_alts = [
-        same if alt is ref else number(alt)
+        same if alt is ref else number[alt]
         for ref, alt, same in zip(refs, alts, of_refs, strict=True)
     ]
     ref = side(refs, of_refs, [p.ref_changed for p in pairs], [p.ref_ids for p in pairs])
     alt = side(alts, of_alts, [p.alt_changed for p in pairs], [p.alt_ids for p in pairs])
-    return ref, alt, tuple(sequences)
+    return ref, alt, tuple(number.sequences)
 
 
 class _Readers(NamedTuple):

@@ -506,18 +506,21 @@ def _over_views(
     """Scores of the novel alleles by row, averaged over views, and the rows where NaN came out."""
     settings, rows = context.settings, np.array(work.novel, np.uint32)
     used = np.array([[p is not None for p in work.prepared[row].pairs] for row in work.novel])
-    failed = np.zeros(len(rows), bool)
-    columns: dict[str, Float64[np.ndarray, "variant"]] = {}
-    spreads: dict[str, Float64[np.ndarray, "variant"]] = {}
-    for name in settings.scores:
-        values, wrong = np.zeros(used.shape), np.zeros(used.shape, bool)
-        values[used] = by_pair[name]
-        wrong[used] = scoring.defined(name, work.pairs, context.asking) & ~np.isfinite(
-            by_pair[name]
-        )
-        failed |= wrong.any(axis=1)
-        columns[name], spread = scoring.over_views(values, used)
-        if settings.with_sd:
-            spreads[sd_column(name).name] = spread
-    table = pl.DataFrame({"row": rows, **columns, **spreads}, schema=_no_scores(settings).schema)
+    shape = (len(settings.scores), *used.shape)
+    values, failed = np.zeros(shape), np.zeros(len(rows), bool)
+    for number, name in enumerate(settings.scores):
+        values[number][used] = by_pair[name]
+        finite = np.isfinite(by_pair[name])
+        if not finite.all():
+            wrong = np.zeros(used.shape, bool)
+            wrong[used] = scoring.defined(name, work.pairs, context.asking) & ~finite
+            failed |= wrong.any(axis=1)
+    means, spreads = scoring.over_views(
+        values.reshape(-1, used.shape[1]), np.tile(used, (len(values), 1))
+    )
+    columns = dict(zip(settings.scores, means.reshape(shape[:2]), strict=True))
+    if settings.with_sd:
+        names = [sd_column(name).name for name in settings.scores]
+        columns |= dict(zip(names, spreads.reshape(shape[:2]), strict=True))
+    table = pl.DataFrame({"row": rows, **columns}, schema=_no_scores(settings).schema)
     return table.filter(~failed).fill_nan(None), rows[failed].tolist()

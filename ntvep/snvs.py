@@ -5,10 +5,10 @@ everything about it follows from where it lies. :func:`ntvep.alleles.preparer` s
 of them alone, and answers for all other alleles.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain, groupby
-from typing import NamedTuple
+from itertools import chain, groupby, repeat
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
@@ -28,6 +28,7 @@ from ntvep.windows import Edit, Grid, Span
 Key = tuple[str, int, str, str]
 PrepareMany = Callable[[Sequence[Key]], list[Status | Prepared]]
 Fetch = Callable[[int, int], Dna]
+T = TypeVar("T")
 
 _CODE = {letter: dna.codes(letter)[0] for letter in "ACGTacgt"}
 _BASE = tuple(bytes((code,)) for code in range(4))
@@ -50,6 +51,34 @@ class _Snvs(NamedTuple):
     def chosen(self, some: Bool[np.ndarray, "snv"]) -> "_Snvs":
         """Some of them."""
         return _Snvs(*(column[some] for column in self))
+
+
+class _AltIds(dict[int, tuple[int, ...] | None]):
+    """ALT ids by REF id, place in the token, REF and ALT base: few keys for very many SNVs."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self._tokenizer = tokenizer
+
+    def keys_of(
+        self,
+        ids: Int32[np.ndarray, "snv"],
+        place: Int64[np.ndarray, "snv"],
+        ref: Int64[np.ndarray, "snv"],
+        alt: Int64[np.ndarray, "snv"],
+    ) -> Int64[np.ndarray, "snv"]:
+        """One number for the four."""
+        in_token = ids * np.int64(self._tokenizer.stride) + place
+        keys: Int64[np.ndarray, "snv"] = in_token * 16 + ref * 4 + alt
+        return keys
+
+    def __missing__(self, key: int) -> tuple[int, ...] | None:
+        """Work it out once."""
+        rest, bases = divmod(key, 16)
+        ref_id, place = divmod(rest, self._tokenizer.stride)
+        before, after = _BASE[bases // 4], _BASE[bases % 4]
+        self[key] = found = self._tokenizer.substitute((ref_id,), place, before, after)
+        return found
 
 
 class _Strand(NamedTuple):
@@ -87,7 +116,7 @@ class _Windows(NamedTuple):
 def preparer_of_many(reference: Reference, model: Description, settings: Settings) -> PrepareMany:
     """The function that prepares many alleles of A, C, G, T; outcomes are in their order."""
     one = preparer(reference, model, settings)
-    tokenizer = model.tokenizer
+    tokenizer, alt_ids = model.tokenizer, _AltIds(model.tokenizer)
     regular = tokenizer.joins and tokenizer.coverage == 1 and not model.field
     views = settings.views_of(tokenizer.stride)
     phases = [
@@ -98,7 +127,8 @@ def preparer_of_many(reference: Reference, model: Description, settings: Setting
     def prepare(alleles: Sequence[Key]) -> list[Status | Prepared]:
         found: dict[int, Prepared] = {}
         for chrom, span, snvs in _snvs(alleles, reference) if regular else ():
-            found |= _prepared(snvs, span, phases, partial(reference.fetch, chrom), model)
+            fetch = partial(reference.fetch, chrom)
+            found |= _prepared(snvs, span, phases, fetch, (model, alt_ids))
         return [found.get(row) or one(*key) for row, key in enumerate(alleles)]
 
     return prepare
@@ -124,10 +154,11 @@ def _prepared(
     span: Span,
     phases: Sequence[tuple[Grid, list[bool]]],
     fetch: Fetch,
-    model: Description,
+    how: tuple[Description, _AltIds],
 ) -> dict[int, Prepared]:
     """By row, the SNVs with the right REF that lie in a window without an N in every phase."""
     laid: list[_Windows] = []
+    model, _ = how
     for grid, strands in phases:
         length, tokenizer = grid.length(span), model.tokenizer
         if length <= 0 or tokenizer.count(np.zeros(length, np.uint8)) > model.max_tokens:
@@ -141,15 +172,12 @@ def _prepared(
     for (grid, strands), found in zip(phases, laid, strict=True):
         window = np.searchsorted(found.start, grid.starts(snvs.p, span))
         sequences.append([found.sequences[number] for number in window.tolist()])
-        pairs += [_pairs(snvs, found, window, reverse, model) for reverse in strands]
-    columns = [column.tolist() for column in snvs]
-    return {
-        row: Prepared(Edit(p, _BASE[ref], _BASE[alt]), of_phases, of_views)
-        for row, p, ref, alt, of_phases, of_views in zip(
-            *columns, zip(*sequences, strict=True), zip(*pairs, strict=True), strict=True
-        )
-        if all(of_views)
-    }
+        pairs += [_pairs(snvs, found, window, reverse, how) for reverse in strands]
+    rows, p, ref, alt = (column.tolist() for column in snvs)
+    edits = _of(Edit, p, map(_BASE.__getitem__, ref), map(_BASE.__getitem__, alt))
+    of_phases, of_views = zip(*sequences, strict=True), zip(*pairs, strict=True)
+    prepared = zip(rows, _of(Prepared, edits, of_phases, of_views), strict=True)
+    return {row: some for row, some in prepared if None not in some.pairs}
 
 
 def _windows(
@@ -187,7 +215,12 @@ def _strand(
     """Windows of a stretch, cut out of its tokens."""
     front, count = len(tokenizer.front), length // tokenizer.stride
     ids = whole.ids[front : len(whole.ids) - len(tokenizer.back)]
-    return _Strand([tokenizer.join([ids[at : at + count]]) for at in first.tolist()], ids, first)
+    one = tokenizer.join([ids[:count]])
+    inputs = np.tile(one.ids, (len(first), 1))
+    for some, begin in zip(inputs[:, front : front + count], first.tolist(), strict=True):
+        some[:] = ids[begin : begin + count]
+    tokens = [Tokens(some, one.places, one.bases, one.even) for some in inputs]
+    return _Strand(tokens, ids, first)
 
 
 def _together(stretches: Sequence[_Strand]) -> _Strand:
@@ -233,9 +266,10 @@ def _pairs(
     found: _Windows,
     window: Int64[np.ndarray, "snv"],
     reverse: bool,
-    model: Description,
+    how: tuple[Description, _AltIds],
 ) -> list[TokenPair | None]:
     """The pair of each SNV in one view; None where the general way has to look."""
+    model, alt_ids = how
     tokenizer, strand, causal = model.tokenizer, found.strands[reverse], model.objective == "causal"
     offset, ref, alt = snvs.p - found.start[window], snvs.ref, snvs.alt
     # A wrong REF is found on the strand that is there in every view.
@@ -248,24 +282,36 @@ def _pairs(
     token += len(tokenizer.front)
     # A causal model predicts no first token.
     plain = right & ~(causal & (token == 0))
-    columns = [some.tolist() for some in (plain, window, token, place, ref, alt, ids)]
-    return [
-        _pair(strand.tokens[number], index, (base, before, after), ref_id, tokenizer)
-        if good
-        else None
-        for good, number, index, base, before, after, ref_id in zip(*columns, strict=True)
-    ]
+    numbers, indices, of_ref, *snv = (
+        some[plain].tolist() for some in (window, token, ids, place, ref, alt)
+    )
+    keys = alt_ids.keys_of(*(some[plain] for some in (ids, place, ref, alt))).tolist()
+    of_alt = [alt_ids[key] for key in keys]
+    changed = [range(index, index + 1) for index in indices]
+    pairs = _of(
+        TokenPair,
+        [strand.tokens[number] for number in numbers],
+        repeat(None, len(keys)),
+        changed,
+        changed,
+        zip(of_ref, strict=True),
+        of_alt,
+        zip(*snv, strict=True),
+        *(repeat(value, len(keys)) for value in (True, True, None)),
+    )
+    by_snv: list[TokenPair | None] = [None] * len(plain)
+    for number, pair in zip(np.flatnonzero(plain).tolist(), pairs, strict=True):
+        by_snv[number] = None if pair.alt_ids is None else pair
+    return by_snv
 
 
-def _pair(
-    ref: Tokens, index: int, snv: tuple[int, int, int], ref_id: int, tokenizer: Tokenizer
-) -> TokenPair | None:
-    place, before, after = snv
-    alt_ids = tokenizer.substitute((ref_id,), place, _BASE[before], _BASE[after])
-    if alt_ids is None:
-        return None
-    changed = range(index, index + 1)
-    return TokenPair(ref, None, changed, changed, (ref_id,), alt_ids, snv, True, True)
+def _of(kind: type[T], *columns: Iterable[Any]) -> list[T]:
+    """Named tuples, each of its line of the columns: all of their fields, in order.
+
+    Calling the class would run a function of Python for each.
+    """
+    make = partial(tuple.__new__, kind)  # type: ignore[type-var]
+    return list(map(make, zip(*columns, strict=True)))
 
 
 def _same(bases: Dna) -> Dna:

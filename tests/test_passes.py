@@ -7,7 +7,7 @@ import pytest
 
 from ntvep import dna
 from ntvep.description import Description
-from ntvep.passes import Asking, Locus, TokenPair, _packed, _unpacked, first_difference, plan
+from ntvep.passes import Asking, Locus, TokenPair, _packed, _unpacked, first_difference, plan, sides
 from tests.toy import TOKENIZER, VOCABULARY, like_nt
 from tests.toy_families import BPE_TOKENS, tokenizer
 
@@ -81,6 +81,21 @@ def test_every_kind_of_answer_and_where_it_is_found():
     assert (made.ref_pool.tolist(), made.alt_pool.tolist()) == ([0, 0, 0], [1, 2, 1])
     assert asked.hidden.tolist() == [[1, 2], [2, 2], [3, 2]]
     assert (made.hidden_ref.place.tolist(), made.hidden_alt.place.tolist()) == ([0] * 3, [1, 2, 1])
+
+
+def test_sequences_are_one_if_all_their_tokens_are_wherever_they_differ():
+    """Windows of a repeat agree in the middle; an object of its own may hold the same tokens."""
+    texts = ["AAAAAA" + 18 * "GT" * 3 + end for end in ("CCCCCC", "TTTTTT", "CCCCCC", "GGGGGG")]
+    windows = [TOKENIZER.encode(dna.encode(text)) for text in texts]
+    windows += [windows[1], TOKENIZER.encode(dna.encode(texts[1])), WINDOW]
+    pairs = [substitution(T, tokens=window) for window in windows]
+    inputs = plan(pairs, Asking(MASKED, ("llr",))).questions.inputs
+    assert [tokens.bases for tokens in inputs.sequences] == [120, 120, 120, 18]
+    assert inputs.sequence.tolist() == [0, 1, 2, 3]
+    ref, _, _ = sides(pairs)
+    assert ref.sequence.tolist() == [0, 1, 0, 2, 1, 1, 3]
+    last = [int(tokens.ids[-1]) for tokens in inputs.sequences[:3]]
+    assert last == [C, T, G]
 
 
 def test_an_indel_is_masked_on_both_sides():
