@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--here", action="store_true", help="in this process (one part)")
     given = parser.parse_args(arguments)
     if unknown := [part for part in given.parts if part not in PARTS]:
-        parser.error(f"{unknown[0]} is no part; expected some of {', '.join(PARTS)}")
+        parser.error(f"{unknown[0]} is not a part; expected some of {', '.join(PARTS)}")
     device = given.device or _device()
     notes = given.notes or (NOTES if device == "cuda" else None)
     if device == "cpu" and not given.here:

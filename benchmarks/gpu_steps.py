@@ -169,7 +169,7 @@ def _attention(device: str) -> Tables:
     ways, differences = {}, {}
     for backend in BACKENDS:
         try:
-            # Some releases of cuDNN were wrong at lengths that are no multiple of 128.
+            # Some releases of cuDNN were wrong at lengths that are not a multiple of 128.
             differences[backend] = f"{float((by(backend)() - right).abs().max()):.0e}"
             ways[backend] = by(backend)
         except RuntimeError as error:

@@ -357,7 +357,7 @@ def token_pair(
         changed = differing(ref, alt, *sides)
     else:
         held = _holding(ref, offsets[0], edit.ref, reverse, tokenizer, causal)
-        # A substitution stands at the same bases on both sides.
+        # A substitution is at the same bases on both sides.
         changed = Changed(
             held,
             _holding(alt, offsets[1], edit.alt, reverse, tokenizer, causal) if alt else held,

@@ -1,6 +1,6 @@
 """letters -> codes: DNA as uint8 arrays (A 0, C 1, G 2, T 3, N 4) and its reverse complement.
 
-Code 5 stands for a place beyond the end of a contig; only models that pad their input know it.
+Code 5 means a place beyond the end of a contig; only models that pad their input know it.
 """
 
 import numpy as np

@@ -10,7 +10,7 @@ Objective = Literal["masked", "causal", "rates"]
 Kind = Literal["kmer", "base", "overlapping", "bpe"]
 # What an embedding of a window averages: nucleotide tokens, or these and the special ones before.
 Pool = Literal["mean", "mean_cls"]
-# Over what a prediction is normalised: all tokens, or A, C, G, T alone.
+# Over what a prediction is normalised: all tokens, or only A, C, G, T.
 Softmax = Literal["all", "acgt"]
 
 DISTANCES = ("cosine_distance", "l1", "l2", "dot")

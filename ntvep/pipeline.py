@@ -445,7 +445,7 @@ def _without_overflow(
 ) -> tuple[Mapping[str, Float64[np.ndarray, "pair"]], int]:
     """Scores, those of pairs that a narrow format could not hold from float32; and the passes.
 
-    All passes of such a pair are run again, REF and ALT alike, and for such pairs alone: so their
+    All passes of such a pair are run again, both REF and ALT, and only for such pairs: so their
     scores compare like with like, and nobody else's depend on them.
     """
     wrong = _not_finite(pairs, values, context.asking)

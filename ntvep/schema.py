@@ -110,7 +110,7 @@ SCORE_COLUMNS: Mapping[str, Column] = {
             "llr_site",
             "LLR_SITE",
             "nats",
-            "log P(ALT tokens) - log P(REF tokens) of the changed tokens alone, given the bases "
+            "log P(ALT tokens) - log P(REF tokens) of only the changed tokens, given the bases "
             "before them; negative = ALT less likely",
         ),
         _score(

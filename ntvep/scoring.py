@@ -110,8 +110,8 @@ def defined(name: str, pairs: Sequence[TokenPair], asking: Asking) -> Bool[np.nd
 def _as_many_terms(pair: TokenPair, tokenizer: Tokenizer) -> bool:
     """Whether REF and ALT are sums of equally many terms.
 
-    Where bases are re-segmented their numbers differ as they must: there only what is no term has
-    to be equal.
+    Where bases are re-segmented their numbers differ as they must: there only what is not a term
+    has to be equal.
     """
     if pair.alt is None:
         return True

@@ -2,7 +2,7 @@
 
 Nearly every allele is an SNV in a full window without an N, whose tokens all have one length. Then
 everything about it follows from where it lies. :func:`ntvep.alleles.preparer` says the same of each
-of them alone, and answers for all other alleles.
+of these, one by one, and is asked about all other alleles.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

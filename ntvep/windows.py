@@ -132,7 +132,7 @@ def left_align(edit: Edit, first: int, fetch: Callable[[int, int], Dna]) -> Edit
     while True:
         begin = max(first, edit.start - reach)
         run = np.concatenate((fetch(begin, edit.start), moved))
-        # One step to the left is possible where a base equals the one that stands a whole
+        # One step to the left is possible where a base equals the one that is a whole
         # insertion or deletion after it.
         differs = np.flatnonzero(run[:-length] != run[length:])
         if len(differs) or begin == first:

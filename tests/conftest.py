@@ -33,7 +33,7 @@ def _the_log_as_it_was():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
-    """What a test printed may hold bytes that are no UTF-8; tests that run side by side send it."""
+    """Output of a test may hold bytes that are not UTF-8, and workers send it as text."""
     report = yield
     report.sections = [
         (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections

@@ -350,7 +350,7 @@ def test_a_region_is_a_base_or_a_contig_too(run, tmp_path):
     whole = pl.read_parquet("all.parquet")
     assert whole["pos"].to_list() == [pos for pos in range(1, 71) for _ in range(3)]
     assert set(whole["chrom"]) == {"chr2"}
-    # Contigs of which the reference holds several slices are no one stretch.
+    # Contigs of which the reference holds several slices are not one stretch.
     (tmp_path / "slices.fa").write_text(f">c:1-60\n{CHR1[:60]}\n>c:101-160\n{CHR1[:60]}\n")
     refused = run("scan", "--region", "c", "-r", "slices.fa", *asked[2:], "-o", "slices.parquet")
     assert refused.status == 1

@@ -19,7 +19,7 @@ SECONDS = 10
 
 
 def bodies(data):
-    """Records, each without INFO; and INFO apart. A blank line is no record."""
+    """Records, each without INFO; and INFO apart. A blank line is not a record."""
     lines = [line for line in data.splitlines() if line and not line.startswith(b"#")]
     fields = [line.rstrip(b"\r\n").split(b"\t") for line in lines]
     return [f[:7] + f[8:] for f in fields], [f[7] for f in fields]

@@ -101,7 +101,7 @@ def test_regions_select_what_overlaps(run, files):  # noqa: F811
     assert [line.split("\t")[:7] for line in before] == [line.split("\t")[:7] for line in after]
     assert "NTVEP_LLR" not in after[2]
     assert "outside --regions" in done.err
-    # Not selected is no failure.
+    # Not being selected is not a failure.
     assert score(run, "--regions", "chr1:100", "--strict", output="s.vcf").status == 0
 
 

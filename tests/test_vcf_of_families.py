@@ -30,7 +30,7 @@ MODELS = {
         "2 views, 64-base windows",
         {
             "LLR": r"sum of log P\(token \| those before it\) from the first token that differs",
-            "LLR_SITE": "of the changed tokens alone, given the bases before them",
+            "LLR_SITE": "of only the changed tokens, given the bases before them",
             "ENTROPY": "of the first token that differs, given those before it",
             "L2": "of the pooled embeddings .* pool mean",
             "L2_TOKEN": "of the pooled embeddings",

@@ -37,7 +37,7 @@ def benchmark(
         typer.Option("--reference", "-r", help="FASTA: left-aligns indels, tells which is REF."),
     ] = None,
     subset: Annotated[
-        list[Path] | None, typer.Option(help="Keep the alleles of this table alone; repeat.")
+        list[Path] | None, typer.Option(help="Keep only the alleles of this table; repeat.")
     ] = None,
     score: OwnScores = None,
     tag: Tags = None,

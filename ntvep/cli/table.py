@@ -73,7 +73,7 @@ def table(
         typer.Option(
             "--model",
             "-m",
-            help="The model that scored: draws on a page what stands around the first variants; "
+            help="The model that scored: draws the surroundings of the first variants on a page; "
             "needs --reference.",
         ),
     ] = None,

@@ -109,7 +109,7 @@ def other_scores(alleles: pl.DataFrame, against: Sequence[Against]) -> list[Othe
         against: files.
 
     Raises:
-        InputError: a file cannot be read, or has a score that is no finite number.
+        InputError: a file cannot be read, or has a score that is not a finite number.
     """
     found = []
     for one in against:

@@ -122,7 +122,7 @@ def _rows(analysis: Analysis) -> Iterator[tuple[object, ...]]:
 
 
 def _mean_of_assays(table: pl.DataFrame) -> pl.DataFrame:
-    """Each assay counts alike; there is no interval, for assays are no sample of genes."""
+    """Each assay counts alike; there is no interval, because assays are not a sample of genes."""
     means = table.filter(pl.col("subset") == "all").group_by("model", "metric", maintain_order=True)
     mean = means.agg(pl.col("score").mean(), pl.col("variants").sum(), assays=pl.len())
     named = mean.with_columns(

@@ -1,4 +1,4 @@
-"""variants, genome, model -> what stands 30 bases around each: scored, drawn, in letters."""
+"""variants, genome, model -> the 30 bases on either side of each: scored, drawn, in letters."""
 
 import base64
 from collections.abc import Sequence
@@ -112,7 +112,7 @@ def letters_around(variant: Variant, genome: FastaReference) -> tuple[int, str]:
 def picture_of(
     variant: Variant, run: Run, around: Around, others: Sequence[Variant] = ()
 ) -> Picture | None:
-    """The picture of a variant and what stands around it; None where the reference has nothing.
+    """The picture of a variant and its surroundings; None where the reference has nothing.
 
     Args:
         variant: that is marked.

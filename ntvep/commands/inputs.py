@@ -24,7 +24,7 @@ _log = logging.getLogger("ntvep")
 CHUNK_RECORDS = 2_000
 # The assembly is judged on this many alleles whose contig the reference has, ...
 _SAMPLE = 1_000
-# ... but a handful of wrong records, or of records elsewhere, is no wrong assembly.
+# ... but a handful of wrong records, or of records elsewhere, does not make it the wrong assembly.
 FEWEST_CHECKED = 20
 _FEWEST_UNMAPPED = 100
 

@@ -88,7 +88,7 @@ def _fitting(store: Store, asked: Identity) -> Store:
         raise ConfigError(
             f"{store.folder}: its fingerprint is {found.fingerprint}, that of this run "
             f"{asked.fingerprint}: {_difference(found, asked)}. Use the options of the store, "
-            "give --model none alone, or remove the store from --known"
+            "give --model none without other options, or remove the store from --known"
         )
     limits = found.settings.max_n_fraction, asked.settings.max_n_fraction
     if limits[0] != limits[1]:
@@ -222,7 +222,7 @@ class KnownStores:
         return np.array(found, np.int64).reshape(-1, 4)
 
     def _table(self, snvs: "_Snvs", found: Found, store: Store) -> pl.DataFrame:
-        """Rows of the pipeline: statuses, scores and what stands beside them."""
+        """Rows of the pipeline: statuses, scores and what goes beside them."""
         known = pl.Series(store.about.statuses, dtype=STATUS_DTYPE)
         made: dict[str, pl.Series] = {
             "row": pl.Series(snvs.rows, dtype=pl.UInt32),

@@ -30,7 +30,7 @@ from ntvep.schema import LABELS, Status
 
 _log = logging.getLogger("ntvep")
 
-# GENE stands in for GENEINFO where a copy of ClinVar has that alone.
+# GENE replaces GENEINFO where a copy of ClinVar has only the former.
 _CLINVAR_KEYS = (
     *(key for keys in sources.CLINVAR_KEYS.values() for key in keys),
     "SCI",
@@ -252,7 +252,7 @@ def label_table(
                 "--label or --effect"
             )
         complete = table.drop_nulls(_ALLELE)
-        # "." is no allele; a missing value of a table, which "." is read as, is dropped above.
+        # "." is not an allele; a missing value of a table, which "." is read as, is dropped above.
         whole = complete.filter(~pl.col("alt").is_in([".", "<*>", "<NON_REF>"]))
         nothing = [
             pl.lit(None, c.dtype).alias(c.name) for c in LABELS if c.name not in whole.columns

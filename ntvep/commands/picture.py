@@ -1,4 +1,4 @@
-"""SCORES of a region -> its picture: ``ntvep picture``; and of what stands around a variant."""
+"""SCORES of a region -> its picture: ``ntvep picture``; and of a variant's surroundings."""
 
 import re
 from collections.abc import Sequence

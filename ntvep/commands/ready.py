@@ -28,7 +28,7 @@ from ntvep.settings import Settings, fitting, parse_layer, parse_scores, parse_v
 
 _log = logging.getLogger("ntvep")
 
-# The name that stands for no model: only known scores are written.
+# The name that means no model: only known scores are written.
 NO_MODEL = "none"
 # Records of the first chunks, as long as the speed of the device is not known.
 _FIRST_RECORDS = 64

@@ -120,7 +120,7 @@ def _of_vcf(path: Path, samples: Sequence[str]) -> ScoredRows:
 
 
 def _scores_of(made: Provenance) -> list[Column]:
-    """Columns of numbers; whether an indel shifts k-mers stands in VCF as a flag, if at all."""
+    """Columns of numbers; in a VCF, whether an indel shifts k-mers is a flag, if given at all."""
     return [column for column in made.columns[len(ALLELES) :] if column.name != FRAMESHIFTED.name]
 
 
@@ -230,7 +230,7 @@ def together(files: Sequence[ScoredRows]) -> Together:
         others = [name for name in rows.columns if name not in key]
         rows = rows.group_by(key, maintain_order=True).agg(pl.col(others).drop_nulls().first())
     order = [name for name in columns if name in rows.columns]
-    # Of an allele that one model alone has, the status is that model's.
+    # An allele that only one model has takes its status from that model.
     statuses = [name for name in rows.columns if name.startswith("status · ")]
     every = [name for name in ("status", *statuses) if name in rows.columns]
     rows = rows.with_columns(pl.coalesce(every).cast(STATUS_DTYPE).alias("status"))

@@ -118,7 +118,7 @@ def check_sheet(
     Args:
         path: of the sheet.
         reference: FASTA that all VCFs must be of.
-        on_bad_record: whether lines that are no records are a fault.
+        on_bad_record: whether lines that are not records count as faults.
         limit: the share of REF disagreements that is a wrong build.
 
     Raises:
@@ -144,7 +144,7 @@ def check_samples(
         samples: the VCFs.
         found: what is wrong already.
         reference: FASTA that all must be of.
-        on_bad_record: whether lines that are no records are a fault.
+        on_bad_record: whether lines that are not records count as faults.
         limit: the share of REF disagreements that is a wrong build.
 
     Raises:

@@ -78,7 +78,7 @@ def show_variants(
         variants: CHROM:POS:REF:ALT.
         reference: FASTA of their assembly.
         model: as in :func:`ntvep.commands.score.score_file`; not ``none``.
-        output: .html; None for the terminal alone.
+        output: .html; None for the terminal only.
         beside: what else is told.
         options: how to score.
         command: what was typed.

@@ -78,7 +78,7 @@ def build(scans: Sequence[Path], output: Path, *, force: bool = False) -> Store:
 
     Args:
         scans: in the order of their places; those that begin on one contig are put in order. A
-            folder of shards stands for all of them.
+            folder of shards means all of them.
         output: the store, a folder.
         force: replace a store that exists.
 

@@ -63,7 +63,7 @@ class Request:
         against: scores of others, ``FILE:COLUMN``.
         reference: FASTA: left-aligns indels of labels.
         ref_mismatch_limit: share of labels with another REF that stops as wrong assembly.
-        model: draws what stands around the first variants; None draws nothing.
+        model: draws the surroundings of the first variants; None draws nothing.
         pictures: of so many SNVs and so many indels on each page.
         genes: GTF or BED, drawn in pictures.
         device: of the model.

@@ -133,7 +133,7 @@ def samples_of(config: Mapping[str, Any]) -> dict[str, str]:
 
     Raises:
         InputError: there is no sheet, or it lacks a column.
-        ConfigError: the VCF's name is no sample's.
+        ConfigError: no sample has the VCF's name.
     """
     if "samples" in config:
         return {one.name: str(one.vcf) for one in read_sheet(Path(config["samples"]))[0]}

@@ -31,7 +31,7 @@ from ntvep.schema import (
 _VCF_SUFFIXES = (".vcf", ".vcf.gz", ".bcf")
 
 
-# A tag stands where the first word of a key does: NTVEP_COS_TOKEN is not the TOKEN of the tag COS.
+# A tag is at the place of the first word of a key: NTVEP_COS_TOKEN is not the TOKEN of the tag COS.
 _FIRST_WORDS = {
     key.split("_")[1]
     for key in (

@@ -30,12 +30,12 @@ SIGN: Mapping[str, int] = {
     LLR_PERCENTILE.name: -1,
     LLR_PHRED.name: 1,
     LLR_CALIBRATED.name: -1,
-    # The model is sure of what stands here: a constrained place.
+    # The model is sure of the base here: a constrained place.
     "entropy": -1,
     # REF and ALT embeddings are farther apart ...
     **dict.fromkeys(("cosine_distance", "l1", "l2"), 1),
     **dict.fromkeys(("cosine_distance_token", "l1_token", "l2_token"), 1),
-    # ... or less alike: a dot product is no distance.
+    # ... or less alike: a dot product is not a distance.
     **dict.fromkeys(("dot", "dot_token"), -1),
     # Rank 0 is the most severe consequence.
     "consequence_rank": -1,
@@ -524,9 +524,9 @@ def _curves(found: Discrimination) -> list[_Row]:
 
 
 def _sensitivity(data: Ranked, found: Discrimination) -> Iterable[_Row]:
-    """Share of positives that are found where so many negatives are left alone: on the ROC curve.
+    """Sensitivity at fixed specificities, read off the ROC curve.
 
-    No number where fewer than 10 negatives lie above the threshold: it would be a few variants'.
+    No number where fewer than 10 negatives lie above the threshold: few variants would decide it.
     """
     assert found.roc is not None
     for specificity in SPECIFICITIES:

@@ -174,7 +174,7 @@ def _dealt(drawn: pl.DataFrame) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Contexts:
-    """What stands around alleles.
+    """The bases around alleles.
 
     Attributes:
         context: of each SNV and indel with status ``ok``; null for what is neither, and beside an N

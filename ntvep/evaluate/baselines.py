@@ -101,7 +101,7 @@ def _on_reference(
                 here = snvs[block == number]
                 first = max(span.start, int(start[here].min()) - 1)
                 last = min(span.stop, int(start[here].max()) + 2)
-                # N stands for what is after an end.
+                # N fills what is beyond an end.
                 bases = np.pad(reference.fetch(str(name), first, last), 1, constant_values=dna.N)
                 at = start[here] - first + 1
                 classes[here] = _class(bases[at - 1], ref[here], alt[here], bases[at + 1])

@@ -470,7 +470,7 @@ def _scatter(analysis: Analysis) -> Figure | None:
         "scatter",
         f"{name} against the measured effect in {analysis.within}",
         "One point a variant, 3,000 at most. The interval of Spearman's correlation is of 20 "
-        "blocks of neighbouring places within the gene or element: it holds for this one alone.",
+        "blocks of neighbouring places within the gene or element: it holds only for this one.",
         _spec(alt.hconcat(against, along, spacing=32)),
         "scatter",
     )

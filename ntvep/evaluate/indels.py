@@ -182,7 +182,7 @@ def _met(
     highest = float(limit[own.start : own.stop].max())
     at = rng.choice(block.width, rng.binomial(block.width, highest), replace=False)
     number = rng.random(len(at)) * highest
-    # Of the place's own base in bases, before which one more stands.
+    # Of the place's own base in bases, which has one more before it.
     at, most = at + 1, _most(length)
     unit = block.bases[at[:, None] + np.arange(length)]
     if kind == 1:

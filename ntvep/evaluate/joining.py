@@ -28,7 +28,7 @@ _BASES = "^[ACGTacgt]+$"
 # REF of an allele against the genome; null where nothing is known of it.
 _AGREES, _DIFFERS, _ABSENT = "agrees", "differs", "absent"
 _REF_IS = pl.Enum([_AGREES, _DIFFERS, _ABSENT])
-# A handful of labels that disagree is no wrong assembly.
+# A handful of labels that disagree does not make it the wrong assembly.
 _FEWEST_CHECKED = 20
 # Bases of a contig looked at together where many single bases are compared.
 _BLOCK = 1 << 20

@@ -25,8 +25,8 @@ class Significance(StrEnum):
     BENIGN = "benign"
     CONFLICTING = "conflicting"
     UNCERTAIN = "uncertain"
-    ONCOGENICITY = "oncogenicity alone"
-    SOMATIC = "somatic alone"
+    ONCOGENICITY = "oncogenicity only"
+    SOMATIC = "somatic only"
     OTHER = "other"
 
 

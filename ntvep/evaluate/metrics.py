@@ -206,7 +206,7 @@ def clusters(
     begin = pl.col("pos") // block_bases * block_bases
     block = pl.format("{}:{}-{}", "chrom", begin, begin + block_bases - 1)
     n_groups = table["group"].n_unique() if "group" in table.columns else 0
-    # So many groups are no groups: single variants, most likely.
+    # This many groups are most likely single variants, not groups.
     by_group = 0 < n_groups <= _MOST_CLUSTERS and table["group"].null_count() < table.height
     if by_group:
         spelled = table["group"].drop_nulls().unique().to_list()
@@ -250,7 +250,7 @@ def _blocks_of_assay(
     said = ends.sort("block").select(pl.format("{}:{}-{}", "chrom", "first", "last")).to_series()
     choice = (
         f"{BLOCKS_OF_ASSAY} blocks of neighbouring places within {names[0]}; "
-        "intervals hold for it alone, and say nothing of other genes"
+        "intervals hold only for it, and say nothing about other genes"
     )
     copies = draw(BLOCKS_OF_ASSAY, resamples, seed)
     return Clusters(number, copies, choice, said.to_list(), within=names[0])

@@ -211,7 +211,7 @@ _KINDS = {
 
 
 def _scores(rows: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> Mapping[str, Any] | None:
-    """A table of scores by kind; what is to be said of rows stands below it, each note once."""
+    """A table of scores by kind; notes on rows follow below it, each once."""
     if not rows:
         return None
     notes = list(dict.fromkeys(row["note"] for row in rows if row["note"]))
@@ -341,7 +341,7 @@ def _drawn(
         "name": name,
         "title": figure.title,
         "caption": figure.caption,
-        # As an image: what stands in it, no script of it would run.
+        # As an image: no script inside it would run.
         "image": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
         "table": prefix + figure.table,
         "rows": _rows(table, _ROWS_SHOWN),

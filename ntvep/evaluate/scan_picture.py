@@ -35,7 +35,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(("llr", "llr_site", "llr_marginal", "llr_unmasked", "pll_delta"),
                     ("both", _RATIO)),
     "entropy": ("one", "dark: the model knows little of this place, whatever ALT is; light: it is "
-                       "sure of what stands here"),
+                       "sure of the base here"),
     **dict.fromkeys(("cosine_distance", "l1", "l2"), ("one", _APART.format("the whole window"))),
     **dict.fromkeys(("cosine_distance_token", "l1_token", "l2_token"),
                     ("one", _APART.format("the changed tokens"))),
@@ -265,7 +265,7 @@ def _frames(refs: Mapping[int, str], layout: _Layout) -> alt.Chart:
 
 
 def _dots(snvs: pl.DataFrame, score: str, layout: _Layout) -> Iterator[alt.Chart]:
-    """So that colour does not speak alone."""
+    """Colour is not the only cue."""
     if _WORDS.get(score, ("", ""))[0] == "both":
         rows = [
             {"x": layout.x(pos) + _CELL / 2, "y": layout.cell(pos, 1 + BASES.index(base))["y"] + 7}
@@ -358,7 +358,7 @@ def _letters(p: Float[np.ndarray, " base"], pos: int, layout: _Layout) -> Iterat
             bottom -= height
 
 
-# What stands beside -------------------------------------------------------------------------------
+# Beside the scores -------------------------------------------------------------------------------
 
 
 def _labels(labels: pl.DataFrame, layout: _Layout) -> Iterator[alt.Chart]:

@@ -210,7 +210,7 @@ def _exactly_without(
 ) -> Float[np.ndarray, "*batch some"]:
     """Average precision without each of some clusters; NaN where what is left lacks a class."""
     batch = label.shape[:-1]
-    # Precision is asked for at positives alone, which are few.
+    # Precision is evaluated only at positives, which are few.
     place = np.nonzero(label)[-1].reshape(*batch, -1)
     first = np.take_along_axis(begin, place, -1)
     of_positive = np.take_along_axis(of_row, place, -1)

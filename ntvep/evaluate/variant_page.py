@@ -1,7 +1,7 @@
 """variants of one sample -> a page: one HTML file that needs nothing else, to search and to sort.
 
 Names of samples, genes, files and alleles come from files of anyone: jinja2 escapes all of them,
-rows stand in JSON without ``<``, and the page's script writes text alone, never HTML.
+rows are JSON without ``<``, and the page's script writes only text, never HTML.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ KIND_WORDS = {"SNV": "SNVs", "indel": "Indels", "MNV": "MNVs", "other": "Other a
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of what stands around a variant.
+    """A picture of a variant's surroundings.
 
     Attributes:
         variant: chrom:pos:ref:alt.
@@ -259,7 +259,7 @@ class ShownVariant:
         label: what labels call it.
         others: scores of others.
         around: the first place around it, letters, and what the model expects there.
-        picture: of what stands around it, where the reference has anything.
+        picture: of its surroundings, where the reference has anything.
     """
 
     variant: tuple[str, int, str, str]

@@ -26,7 +26,7 @@ from ntvep.windows import Span
 # Bases read and kept at once: many windows, and a few of these are still little memory.
 _BLOCK = 1 << 18
 _SLICE = re.compile(r"(?P<contig>.+):(?P<first>[1-9]\d{0,17})-(?P<last>\d{1,18})", re.ASCII)
-# IUPAC codes, gaps, and * of protein: what else stands in a line is no sequence.
+# IUPAC codes, gaps, and * of protein: anything else in a line is not sequence.
 _LETTERS = bytes(range(ord("A"), ord("Z") + 1)) + bytes(range(ord("a"), ord("z") + 1)) + b"-*."
 
 

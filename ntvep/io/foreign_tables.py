@@ -132,7 +132,7 @@ def read_alleles(path: Path) -> pl.DataFrame:
     """``chrom``, ``pos``, ``ref``, ``alt`` of a table of alleles, without rows that lack one.
 
     Raises:
-        InputError: the file cannot be read, lacks a column, or a POS is no number.
+        InputError: the file cannot be read, lacks a column, or a POS is not a number.
     """
     table = scan(path)
     names = table.collect_schema().names()

@@ -123,7 +123,7 @@ def read_regions(path: Path, classes: Sequence[str]) -> pl.DataFrame:
     Args:
         path: a BED, such as ENCODE's candidate cis-regulatory elements.
         classes: words that say what an element is; the first of a line that is one of them counts,
-            alone or before a comma (``dELS,CTCF-bound``). Else ``name`` is null.
+            on its own or before a comma (``dELS,CTCF-bound``). Else ``name`` is null.
 
     Raises:
         InputError: missing, or of another form.

@@ -58,7 +58,7 @@ _MAGIC = b"ARROW1\0\0"
 _ONE_THREAD = pa.ipc.IpcReadOptions(use_threads=False)
 # Blocks that a process keeps unpacked.
 _KEPT = 64
-# ALT codes of each REF code, and the column of each pair; what is no SNV has column 3.
+# ALT codes of each REF code, and the column of each pair; what is not an SNV has column 3.
 ALTS = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2], [dna.N] * 3], np.uint8)
 _COLUMN = np.full((6, 6), 3, np.intp)
 for _ref in range(4):
@@ -253,7 +253,7 @@ def open_store(folder: Path) -> Store:
     """Open a store: its own description, the index and the sizes of all files are checked.
 
     Raises:
-        InputError: it is no store, or not whole; names the file.
+        InputError: it is not a store, or is incomplete; names the file.
     """
     path = folder / MARK
     try:

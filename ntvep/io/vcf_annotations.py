@@ -43,7 +43,7 @@ ENTRIES = pl.Schema(
 
 @dataclass(frozen=True)
 class Annotation:
-    """Which key a header declares, and what stands where in an entry of it.
+    """Which key a header declares, and the order of the fields in an entry of it.
 
     Attributes:
         key: of INFO.
@@ -111,7 +111,7 @@ class _Entry:
             consequence = f"see {consequence[1:]}"
         marks = (self.get("mane"), self.get("canonical") == "YES", self.get("pick") == "1")
         preferred = len([*takewhile(lambda mark: not mark, marks)])
-        # ENSP00000300305.3:p.Val600Glu: the change alone; its transcript stands beside it.
+        # ENSP00000300305.3:p.Val600Glu: the change only; its transcript has a field of its own.
         change = (self.get("protein") or self.get("dna")).rpartition(":")[2]
         said = (consequence, self.get("gene"), self.get("transcript"), change)
         return (*(text or None for text in said), preferred)

@@ -10,10 +10,10 @@ from ntvep.errors import InputError
 FILEFORMAT = b"##fileformat=VCFv4.2"
 COLUMNS = b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
 _BOM = b"\xef\xbb\xbf"
-# An ALT is any printable text without commas: what is no allele of bases gets a status.
+# An ALT is any printable text without commas: what is not an allele of bases gets a status.
 _ALLELE = rb"[!-+\--~]+"
 _ALLELES = _ALLELE + rb"(?:," + _ALLELE + rb")*"
-# No control characters; and a line that begins with # is no record.
+# No control characters; and a line that begins with # is not a record.
 _CHROM = rb"[^\x00-\x20\x7f#][^\x00-\x20\x7f]*"
 # The last POS that VCF's 32-bit integers, and with them BCF and every index, can hold.
 _LAST_POS = 2**31 - 1

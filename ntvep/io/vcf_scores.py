@@ -40,7 +40,7 @@ def provenance_in(inspection: Inspection, tag: str = "") -> Provenance:
 
 
 def runs_of(inspection: Inspection) -> list[str]:
-    """Tags of the runs that annotated a VCF; empty text stands for the run without one."""
+    """Tags of the runs that annotated a VCF; empty text means the run without one."""
     untagged = any(line.startswith(b"##ntvep_scores=") for line in inspection.header)
     return [""] * untagged + tags_in(inspection.header)
 

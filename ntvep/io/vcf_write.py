@@ -30,7 +30,7 @@ from ntvep.schema import REF_VCF, STATUS_VCF, Column, Status
 _BGZIP_TEXT = 0xFF00
 # With fewer bytes free than this, a write that htslib could not do failed for lack of room.
 _FULL_DISK = 1 << 20
-# INFO types of columns that are no numbers with a fraction.
+# INFO types of columns that are not floating-point numbers.
 _KINDS = {pl.Boolean: "Integer", pl.Enum: "String"}
 _SILENT = "it does not say why"
 _HTSLIB_ERROR = re.compile(r"\[E::\w+\] (.*)")

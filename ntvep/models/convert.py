@@ -124,7 +124,7 @@ def _unpickle(path: Path, *, called: Path) -> "dict[str, Tensor]":
     try:
         # A BytesIO holds bytes, and nothing comes of it: it is dropped, or refused, below.
         with torch.serialization.safe_globals([io.BytesIO]):
-            # Pickles of old releases of torch are no zip files, and cannot be mapped.
+            # Pickles of old releases of torch are not zip files, and cannot be mapped.
             loaded = torch.load(
                 path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
             )

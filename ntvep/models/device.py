@@ -68,7 +68,7 @@ def resolve_devices(names: str) -> tuple[torch.device, ...]:
     that the fewest runs of this user have: those side by side get one each.
 
     Raises:
-        ConfigError: a name is unknown or there twice, kinds are mixed, or there is no such device.
+        ConfigError: a name is unknown or given twice, kinds are mixed, or there is no such device.
     """
     parts = [_NUMBERED.fullmatch(name.strip()) for name in names.split(",")]
     if not all(parts) and (len(parts) > 1 or ":" in names):

@@ -410,7 +410,7 @@ def _kinds(numbers: Config) -> tuple[str, ...]:
 
 
 def _describe(folder: Path, config: Config) -> Description:
-    # Names and shapes alone, from the header of the file, and only if config.json says too little.
+    # Only names and shapes, from the header of the file, and only if config.json says too little.
     shapes: Mapping[str, tuple[int, ...]] = {}
     if "hcl_layer_idxs" not in config:
         shapes = read_shapes(weight_files(folder))

@@ -31,7 +31,7 @@ def check_config(
         checked_numbers(config, numbers)
         for key, values in flags.items():
             value = config.get(key, values[0])
-            # Not by == alone: 1 is True for Python.
+            # Not only by ==: for Python, 1 equals True.
             if not any(type(value) is type(v) and value == v for v in values):
                 known = " or ".join(repr(v) for v in values)
                 raise ValueError(f"{key} is {value!r:.60}, expected {known}")

@@ -32,7 +32,7 @@ from ntvep.objectives import Objective
 # seconds and most families do without it.
 NativeConfig = Any
 
-# Masked models: what stands between the last hidden states and the logits, in this order.
+# Masked models: the layers between the last hidden states and the logits, in this order.
 _HEADS: Mapping[str, tuple[str, ...]] = {
     "bert": ("cls",),
     "roberta": ("lm_head",),
@@ -339,7 +339,7 @@ class Native(nn.Module):
 
         cache = DynamicCache()
         for number, (keys, values) in enumerate(state.layers):
-            # Selecting copies what is needed alone; cropping (whose sign differs between releases)
+            # Selecting copies only what is needed; cropping (whose sign differs between releases)
             # would need a copy of everything.
             cache.update(keys[:, :, :shared][rows], values[:, :, :shared][rows], number)
         return self.run(ids, layer, cache)

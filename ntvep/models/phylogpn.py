@@ -29,7 +29,7 @@ from ntvep.models.folder import checked_numbers
 from ntvep.objectives import Objective
 from ntvep.tokenizers.base import base_tokenizer
 
-# A place in it is the id. ``-`` is what stands beyond the end of a contig.
+# A place in it is the id. ``-`` is what comes beyond the end of a contig.
 VOCABULARY = ("A", "C", "G", "T", "N", "-")
 _COMPLEMENT = (3, 2, 1, 0, 4, 5)
 _RATES = 4

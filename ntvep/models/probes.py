@@ -1,7 +1,7 @@
 """a loaded network -> what it can be trusted with: measured, because no file says it reliably.
 
 Each probe is a handful of short passes. A network that is not what its config.json says, or whose
-outputs are no numbers, is refused; one whose states cannot be reused is run without reusing them.
+outputs are not numbers, is refused; one whose states cannot be reused is run without reusing them.
 """
 
 from dataclasses import dataclass
@@ -99,7 +99,7 @@ def _not_shared(
         return f"it keeps no keys and values ({str(error).splitlines()[0]:.80})"
     whole = (2, ids.shape[1])
     for kept in state.layers:
-        # State-space models keep the state after the last token alone.
+        # State-space models keep only the state after the last token.
         if any(part.ndim != 4 or (part.shape[0], part.shape[2]) != whole for part in kept):
             return "its states cannot be cut back to an earlier token"
     if len(state.layers) != native.layers:

@@ -131,7 +131,7 @@ def outputs(
     with torch.inference_mode():
         last = encoder.hidden(torch.from_numpy(ids)[None])[1][0]
         logits = encoder.logits(last[first : first + len(wanted.logits)])
-    # The outputs of a rate model are the four bases alone.
+    # The outputs of a rate model are only the four bases.
     if description.objective != "rates":
         logits = logits[:, list(tokenizer.nucleotides)]
     found: Float[np.ndarray, "base 4"] = logits.double().numpy()

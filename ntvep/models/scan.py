@@ -4,7 +4,7 @@ The recurrence of Mamba (Gu and Dao, arXiv:2312.00752), for each channel and eac
 
     s[t] = exp(dt[t] A[n]) s[t-1] + dt[t] B[t, n] x[t],      y[t] = sum over n of C[t, n] s[t, n]
 
-A pair (decay, given) stands for the map s -> decay s + given. Maps compose associatively, so the
+A pair (decay, given) is the map s -> decay s + given. Maps compose associatively, so the
 sequence may be cut anywhere (Blelloch, CMU-CS-90-190, 1990). A token's number is written with mixed
 digits, the fastest first, and arrays have an axis for each digit: all runs of tokens that differ in
 the first digit take a step together; the maps of whole runs are composed in the same way along the

@@ -313,7 +313,7 @@ def _cut(
     ids, offsets = ids[len(front) : last], offsets[len(front) : last]
     edges = [0, *(stop for _, stop in offsets)]
     starts = [start for start, _ in offsets]
-    # Where a run of N becomes one token the library gives it the place of the last N alone.
+    # Where a run of N becomes one token the library gives it only the place of the last N.
     for edge, start in zip(edges, starts, strict=False):
         if start < edge or not set(sequence[edge:start]) <= {"N"}:
             break

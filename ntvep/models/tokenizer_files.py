@@ -20,7 +20,7 @@ from ntvep.tokenizers.base import Base, base_tokenizer
 from ntvep.tokenizers.bpe import Bpe, Segment, bpe_tokenizer
 
 _AGAIN = "fetch the model again with: ntvep model fetch ID"
-# Every base beside every other, and a run of each: a vocabulary that cannot spell these is no DNA.
+# Every base beside every other, and a run of each: what any vocabulary of DNA can spell.
 _PROBE = "ACGTTGCATCAGGATCCTAAGCCCGGGGGTTTTTTAAAAACCCCCAGTCGA"
 
 

@@ -387,7 +387,7 @@ def test_scoring_with_a_background_is_scoring_then_comparing(folder, command):
     read, made = run.table, run.made
     assert made.background == json.loads(read_metadata(folder / "p.parquet")[0])["background"]
     np.testing.assert_allclose(read["llr_percentile"], table["llr_percentile"], rtol=1e-5)
-    # Its llr are verified; a percentile is no score of the model.
+    # Its llr are verified; a percentile is not a score of the model.
     asked = ["-r", "genome.fa", "-m", PLANTED / "model", "--device", "cpu"]
     for name in ("bg.vcf.gz", "bg.parquet"):
         done = command("verify", name, *asked)

@@ -291,7 +291,7 @@ def test_what_is_said_of_tumours_is_apart(tmp_path):
     germline = read_labels(tmp_path / "o.parquet")
     assert germline["label"].to_list() == [None, True, None, False, None, None, True, None]
     assert counts.said == {
-        "somatic alone": 3, "pathogenic": 2, "benign": 1, "oncogenicity alone": 2,
+        "somatic only": 3, "pathogenic": 2, "benign": 1, "oncogenicity only": 2,
     }  # fmt: skip
     counts = label_clinvar(
         tmp_path / "in.vcf", tmp_path / "onc.parquet", command="", classification="oncogenicity"

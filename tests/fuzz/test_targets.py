@@ -20,7 +20,7 @@ FOUND = {
         "NUL bytes in the header": sites(record(), header=HEADER + b"##a=" + bytes(9) + b"\n"),
     },
     "reference": {
-        "letters that are no text": b"z>chr1 words\nACGTNN\xff\xff\xff\xffacgt\nRYKM\n",
+        "letters that are not text": b"z>chr1 words\nACGTNN\xff\xff\xff\xffacgt\nRYKM\n",
         "a slice within a contig that is there": b"z>chr1 a\nACGTNNacgt\nRYKM\n>chr1:1-4\nGGGG\n",
         "NUL bytes between bases": b"z>chr1 wo\nR\x00\x00\x00N8-14\nACGT\n",
         "NUL bytes in a name": b"z>\x00\x00\x00-\n ",
@@ -34,7 +34,7 @@ FOUND = {
         "a slice of very many digits": b"->chr1:1-" + b"9" * 5000 + b"\nACGT\n",
     },
     "labels": {
-        "a date that is no text": b"c##fileDate=2026-\xff\n" + sites(record(10)),
+        "a date that is not text": b"c##fileDate=2026-\xff\n" + sites(record(10)),
         "one column with and without #": b"t#chrom\tchrom\tpos\tref\talt\tlabel\n",
     },
     "checkpoint": {

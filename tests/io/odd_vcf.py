@@ -46,7 +46,7 @@ BAD = (
 
 @dataclass(frozen=True)
 class OddVcf:
-    """A VCF's text, the numbers of those of its lines that are no records, and how many are."""
+    """A VCF's text, the numbers of those of its lines that are not records, and how many are."""
 
     text: bytes
     bad: tuple[int, ...]
@@ -76,7 +76,7 @@ def odd_vcfs(draw: st.DrawFn, most_records: int = 6) -> OddVcf:
             records += 1
     ends = draw(st.lists(st.sampled_from(["\n", "\n", "\r\n"]), min_size=1, max_size=3))
     text = "".join(line + ends[i % len(ends)] for i, line in enumerate(lines))
-    # Without its last line end; but a blank line that has none is no line.
+    # Without its last line end; but a blank line that has none is not a line.
     if lines[-1] and draw(st.booleans()):
         text = text.rstrip("\r\n") if lines[-1].strip("\t") else text
     bom = draw(st.sampled_from([b"", b"", b"\xef\xbb\xbf"]))

@@ -211,7 +211,7 @@ def test_older_bcf_is_named(
         inspected(path)
 
 
-# What is no VCF yet -------------------------------------------------------------------------------
+# What is not a VCF yet ----------------------------------------------------------------------------
 
 
 def test_a_second_header_is_named(tmp_path: Path) -> None:

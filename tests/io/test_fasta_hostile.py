@@ -271,7 +271,7 @@ def test_the_longest_contig_that_vcf_can_count(tmp_path, monkeypatch):
     ours = open_reference(tmp_path / "huge.fa")
     assert ours.lengths(["chr1"]) == {"chr1": length}
     assert dna.decode(ours.fetch("chr1", length - 300_000, length)) == tail[-300_000:]
-    # The hole is no sequence.
+    # The hole is not sequence.
     with pytest.raises(InputError, match="other than letters between bases 1 and"):
         ours.md5(["chr1"])
 

@@ -66,7 +66,7 @@ def test_reserved_keys_are_those_of_the_specification() -> None:
         (("1", "Integer"), b"7.5", 1, ("1", "Float")),
         (("1", "Integer"), b"7,8", 1, (".", "Integer")),
         (("1", "Integer"), b"x", 1, ("1", "String")),
-        # BCF's smallest integers stand for what is missing, and 2^31 is no 32-bit integer.
+        # BCF's smallest integers stand for what is missing, and 2^31 is not a 32-bit integer.
         (("1", "Integer"), b"2147483647", 1, ("1", "Integer")),
         (("1", "Integer"), b"2147483648", 1, ("1", "Float")),
         (("1", "Integer"), b"-2147483640", 1, ("1", "Integer")),

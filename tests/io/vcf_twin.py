@@ -14,7 +14,7 @@ STATUSES = frozenset(
 def split(text: bytes) -> tuple[list[bytes], list[tuple[int, bytes]]]:
     """Header lines, #CHROM last, and the numbered lines behind them; all with their line ends.
 
-    Blank lines are no lines of a VCF, and tabs that end #CHROM are none of its columns.
+    Blank lines are not lines of a VCF, and tabs that end #CHROM are none of its columns.
     """
     lines = text.removeprefix(BOM).split(b"\n")
     whole = [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])

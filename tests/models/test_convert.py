@@ -93,7 +93,7 @@ def test_in_a_process_of_its_own(tmp_path, monkeypatch):
     for part, content in zip(parts, (whole[:500], whole[500:2000], whole[2000:]), strict=True):
         part.write_bytes(content)
     (tmp_path / "evo2.pt").unlink()
-    # A file in the folder that we are called from is no module of ours.
+    # A file in the working folder is not one of our modules.
     (tmp_path / "torch.py").write_text("raise SystemExit('a file of this folder was run')")
     monkeypatch.chdir(tmp_path)
     convert_apart([Path(part.name) for part in parts], Path("made"))

@@ -149,7 +149,7 @@ ENTRIES = [
         "mutbert",
         510,
         tolerance=5e-5,
-        # Of its classifiers; and the limit of its inputs, which are no table here.
+        # Of its classifiers; and the limit of its inputs, which is not a tensor here.
         without=BERT - {"gradient_checkpointing"}
         | {"classifier_dropout", "pooler_type", "max_position_embeddings"},
         cases=upper,
@@ -387,7 +387,7 @@ def compare(
 
 def test_the_table_is_whole():
     """Each family has an entry, or the tests of its own that Nucleotide Transformer has."""
-    # Carbon's 155,776 rows are no small golden; what is its own is tested in test_stock.py.
+    # Carbon's 155,776 rows do not fit a small golden; test_stock.py tests what is special about it.
     others = {"nt", "carbon"}
     assert {family.name for family in FAMILIES} == {entry.family for entry in ENTRIES} | others
     assert len(set(NAMES)) == len(NAMES)

@@ -158,7 +158,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
         r"vocab\.txt: 0 tokens, but the model has 4107",
     ),
     "a header of 2^60 bytes": (lambda f: set_header(f, b"{}", 1 << 60), "not a whole safetensors"),
-    "a header that is no JSON": (lambda f: set_header(f, b"{" * 100), "not a whole safetensors"),
+    "a header that is not JSON": (lambda f: set_header(f, b"{" * 100), "not a whole safetensors"),
     "a tensor of 2^80 numbers": (
         lambda f: set_tensor(f, shape=[1 << 40, 1 << 40]),
         "not a whole safetensors",
@@ -256,7 +256,7 @@ def test_a_pickle_beside_or_instead_is_not_opened(folder: Path, tmp_path: Path) 
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"only pytorch_model\.bin, a pickle"):
         read_checkpoint(folder)
-    # A pickle under the other's name is no safetensors.
+    # A pickle with the other's name is not safetensors.
     (folder / "pytorch_model.bin").rename(folder / "model.safetensors")
     with pytest.raises(ModelError, match="not a whole safetensors"):
         read_checkpoint(folder)

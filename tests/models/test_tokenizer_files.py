@@ -118,7 +118,7 @@ def test_tokenised_windows_hold_all_bases_once():
     held = [i for start, stop in spans for i in range(start, stop)]
     assert held == list(range(len(bases)))
     assert 14 in (places.stops - places.starts)
-    # One length more than tokens have: ids that only pad the model's matrix are no terms.
+    # One length more than tokens have: ids that only pad the model's matrix are not terms.
     _, wider = read_byte_pairs(TINY["gena_preln"], 600)
     assert wider.terms.shape == (600,)
     assert not wider.terms[512:].any()
