@@ -4,7 +4,7 @@
 
 The scans are ``ntvep scan --scores llr`` tables of neighbouring regions. ntvep does not
 need Zarr: ``pip install zarr`` first. Every format holds the same numbers, steps of 0.0018 nats,
-three of each base; REF and statuses, which only the store keeps, are left out. Times are the median of
+three of each base; REF and statuses, which only the store keeps, are left out. Times are medians of
 2,000 random places, the file open and in the page cache, one thread.
 """
 

@@ -396,7 +396,7 @@ def sides(pairs: Sequence[TokenPair]) -> tuple[Side, Side, tuple[Tokens, ...]]:
 
     refs, alts = [p.ref for p in pairs], [p.alt or p.ref for p in pairs]
     of_refs = [number[some] for some in refs]
-    # Nearly every ALT is told by its REF.
+    # The REF pass answers for nearly every ALT.
     of_alts = [
         same if alt is ref else number[alt]
         for ref, alt, same in zip(refs, alts, of_refs, strict=True)

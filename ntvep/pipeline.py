@@ -432,7 +432,7 @@ def _finished(work: PreparedChunk, answers: Answers | None, context: ScoringCont
 
 
 def _from(scores: pl.DataFrame, source: Source, context: ScoringContext) -> pl.DataFrame:
-    """Scores, and where they come from if that is told."""
+    """Scores, and where they come from if that is recorded."""
     if not context.prescored:
         return scores
     return scores.with_columns(pl.lit(source, SOURCE.dtype).alias(SOURCE.name))

@@ -160,7 +160,7 @@ class Tokenizer(Protocol):
     def substitute(
         self, ids: Sequence[int], place: int, before: bytes, after: bytes
     ) -> tuple[int, ...] | None:
-        """Ids of consecutive tokens once some of their bases are replaced by as many others.
+        """Ids of consecutive tokens after a substitution of some of their bases.
 
         Args:
             ids: of the tokens that hold the bases; all of A, C, G, T.

@@ -52,7 +52,7 @@ class Edit(NamedTuple):
 
     @property
     def is_substitution(self) -> bool:
-        """SNV or MNV: as many bases come as go."""
+        """SNV or MNV: REF and ALT have equally many bases."""
         return len(self.ref) == len(self.alt)
 
 
@@ -235,7 +235,7 @@ def alt_window(
 ) -> Dna | None:
     """The ALT sequence of a window that holds the change, on the forward strand.
 
-    It begins where the REF window begins and has as many bases: a deletion pulls in reference
+    It begins where the REF window begins and has the same length: a deletion pulls in reference
     bases on the right, an insertion pushes some out. Where the contig has none left to pull in, it
     is shorter.
 
@@ -261,7 +261,7 @@ def alt_window(
 def alt_window_to_left(
     edit: Edit, window: Span, span: Span, fetch: Callable[[int, int], Dna]
 ) -> tuple[Dna, int] | None:
-    """The ALT sequence that ends where the window ends and has as many bases, read forward.
+    """The ALT sequence that ends where the window ends and has its length, read forward.
 
     A causal model reads the reverse complement from this end: only what lies after the change, as
     it reads, may differ. A deletion pulls in reference bases on the genome's left; where the contig

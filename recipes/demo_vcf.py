@@ -1,4 +1,4 @@
-"""Write the demo's VCF: observed variants, as many simulated ones, and two dozen odd records.
+"""Write the demo's VCF: observed variants, equally many simulated ones, and two dozen odd records.
 
     python recipes/demo_vcf.py        # writes ntvep/demo/demo.vcf, the same bytes every time
 

@@ -111,7 +111,7 @@ def train(genome: np.ndarray, options: argparse.Namespace) -> NucleotideTransfor
 def write_data(
     folder: Path, genome: np.ndarray, starts: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """FASTA, and as many SNVs inside copies as outside, as VCF and with their labels."""
+    """FASTA, and equally many SNVs inside copies and outside, as VCF and with their labels."""
     letters = "".join(BASES[code] for code in genome)
     lines = [letters[i : i + 60] for i in range(0, len(letters), 60)]
     (folder / "genome.fa").write_text("\n".join([f">{CONTIG}", *lines, ""]), encoding="ascii")

@@ -110,7 +110,7 @@ def _shared(
 
 
 class _Interrupted(BaseException):
-    """Ctrl-C, or a job that is told to stop: cleans up on its way, and no library swallows it."""
+    """Ctrl-C, or a job that gets SIGTERM: cleans up on its way, and no library swallows it."""
 
 
 def main() -> NoReturn:

@@ -83,7 +83,7 @@ def draw(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Score variants at random places, as many of each context.
+    """Score variants at random places, equally many of each context.
 
     Give the model and the settings that your variants were scored with.
     """

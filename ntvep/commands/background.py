@@ -43,7 +43,7 @@ def draw_background(
     force: bool = False,
     quiet: bool = False,
 ) -> Summary:
-    """Score ``llr`` of variants at random places, as many of each context.
+    """Score ``llr`` of variants at random places, equally many of each context.
 
     Args:
         reference: FASTA.
@@ -53,7 +53,7 @@ def draw_background(
         bed: where to draw, too; with neither, everywhere.
         per_context: SNVs of each of the 96 contexts, and indels of each of theirs.
         seed: another one draws others.
-        indel_bases: also indels of up to so many bases; 0 for none.
+        indel_bases: also indels of up to this many bases; 0 for none.
         options: how to score: as the variants are scored that are to be compared.
         command: what was typed.
         force: replace an output that exists.
@@ -80,7 +80,7 @@ def draw_background(
             some = draw_indels(genome, places, indel_bases, per_context, seed)
             drawn, wanted = pl.concat([drawn, some]), CONTEXTS + indel_contexts(indel_bases)
         _say_what_is_few(drawn, wanted, per_context)
-        # Any window will do that holds as many bases as change.
+        # Any window that holds the changed bases will do.
         asked = replace(options, scores="llr", max_allele_bases=max(1, indel_bases))
         made = ready(genome, model, asked)
         provenance = made.provenance(command, drawn["chrom"].unique(maintain_order=True).to_list())

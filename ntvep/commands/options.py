@@ -1,4 +1,4 @@
-"""what a caller asks for -> Options: how to score, whichever command does it."""
+"""what a caller asks for -> Options: how to score, in any command."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

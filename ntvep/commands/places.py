@@ -77,7 +77,7 @@ def _there(chrom: str, spans: Sequence[Span]) -> str:
 
 
 def part_of(places: Places, number: int, parts: int) -> Places:
-    """One of several contiguous parts of places, each of as many bases as the others.
+    """One of several contiguous parts of places, all of equal size.
 
     Args:
         places: in order.

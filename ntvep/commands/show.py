@@ -48,7 +48,7 @@ _ALLELE = ("chrom", "pos", "ref", "alt")
 
 @dataclass(frozen=True)
 class Beside:
-    """What is told beside scores; every field is an option of the command line.
+    """What is shown beside scores; every field is an option of the command line.
 
     Attributes:
         labels: ClinVar's VCF or LABELS.
@@ -79,7 +79,7 @@ def show_variants(
         reference: FASTA of their assembly.
         model: as in :func:`ntvep.commands.score.score_file`; not ``none``.
         output: .html; None for the terminal only.
-        beside: what else is told.
+        beside: what else is shown.
         options: how to score.
         command: what was typed.
         force: replace an output that exists.
@@ -133,7 +133,7 @@ def _shown(
     run: Run,
     around: Around,
 ) -> Iterator[ShownVariant]:
-    """Each variant with all that is told of it."""
+    """Each variant with all that is shown of it."""
     genome = around.genome
     found = Mismatches(genome)
     said = said_of(keys, around.labels, genome)

@@ -57,14 +57,14 @@ class Request:
     Attributes:
         labels: LABELS or ClinVar's VCF.
         regions: ``CONTIG:FIRST-LAST`` or BED files.
-        top: so many variants of each kind; None for all (a page holds 10,000 of each).
+        top: number of variants of each kind; None for all (a page holds 10,000 of each).
         samples: those that are listed; all if there are none.
         by: ``SCORE`` or ``SCORE:higher``: ranks every kind.
         against: scores of others, ``FILE:COLUMN``.
         reference: FASTA: left-aligns indels of labels.
         ref_mismatch_limit: share of labels with another REF that stops as wrong assembly.
         model: draws the surroundings of the first variants; None draws nothing.
-        pictures: of so many SNVs and so many indels on each page.
+        pictures: on each page, of this many SNVs and this many indels.
         genes: GTF or BED, drawn in pictures.
         device: of the model.
         cache: folder of known scores.

@@ -130,7 +130,7 @@ def scores_of(columns: Sequence[str], models: Sequence[str]) -> list[Score]:
 
 
 def absolute_scores(scores: Sequence[Score]) -> list[Score]:
-    """The size of those scores that compare ALT with REF, whichever of them is likelier.
+    """The size of those scores that compare ALT with REF, regardless of which is likelier.
 
     For alleles of which REF and ALT are arbitrary (eQTL, complex traits): declared before labels
     are seen, never chosen on them. Columns are ``|llr|`` of ``llr``.

@@ -17,7 +17,7 @@ SIGNS = {"higher": 1, "lower": -1}
 _KNOWN: tuple[tuple[str, int], ...] = (
     # dbNSFP turns every score into a rank that rises with damage.
     (r"rankscore", 1),
-    # An absolute value has lost its sign: how much, whichever way.
+    # An absolute value has no sign: larger means a larger effect.
     (r"\babs|absllr", 1),
     # Log-likelihood ratios of ALT: less likely is worse (Benegas et al. 2025; Ye et al. 2025).
     (r"\bgpn ?(msa|star)", -1),

@@ -196,7 +196,7 @@ def _splicing(introns: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Intervals around both ends of introns."""
 
     def around(end: str, inside: int, outside: int) -> pl.DataFrame:
-        """From so many bases inside an intron to so many outside, at one of its ends."""
+        """A range of bases around an end of an intron: from inside it to outside."""
         # The donor is at an intron's first base as the strand reads.
         is_left = (pl.col("strand") == "-") == (end == "acceptor")
         left = pl.col("start")

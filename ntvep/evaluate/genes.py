@@ -1,4 +1,4 @@
-"""labels, one score, clusters -> how much of an AUROC is told by gene, place or consequence.
+"""labels, one score, clusters -> how much of an AUROC gene, place or consequence explains.
 
 A score that gives each gene its share of pathogenic variants has a high AUROC over all genes, and
 0.5 within each. What is pooled is therefore set beside what is left within genes, and beside

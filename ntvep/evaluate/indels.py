@@ -31,7 +31,7 @@ _LOOKED_AT = 20_000_000
 
 
 def indel_contexts(longest: int) -> tuple[str, ...]:
-    """Every context of indels of up to so many bases."""
+    """Every context of indels of up to this many bases."""
     return tuple(
         _name(length, kind, unit, copies)
         for length in range(1, longest + 1)
@@ -101,7 +101,7 @@ def draw_indels(
     Args:
         reference: the genome.
         regions: where; no two may overlap.
-        longest: indels of 1 to so many bases.
+        longest: of the indels, in bases.
         per_context: of each context; fewer where the regions lack that many.
         seed: of the random numbers.
 

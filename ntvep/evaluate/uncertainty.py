@@ -22,7 +22,7 @@ FEWEST_CLUSTERS = 10.0
 """No interval where a class has fewer effective clusters than this."""
 EXACT_DELETIONS = 32
 EXACT_SHARE = 0.01
-"""For AUPRC so many clusters at most, the largest, are left out exactly, those with at least this
+"""For AUPRC at most this many clusters, the largest, are left out exactly, those with at least this
 share of a class; the others to first order, which costs one pass for all of them."""
 _NEGATIVE, _POSITIVE = 0, 1
 
@@ -46,7 +46,7 @@ class Deleted:
 
 
 def effective_clusters(sizes: Shaped[np.ndarray, "*batch cluster"]) -> Float[np.ndarray, "*batch"]:
-    """Kish's effective number: as many clusters of one size would weigh as much; 0 of nothing.
+    """Kish's effective number: this many clusters of equal size would weigh the same; 0 of nothing.
 
     (sum of sizes)^2 / (sum of squared sizes).
     """

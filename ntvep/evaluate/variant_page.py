@@ -38,7 +38,7 @@ _TITLES = {
     "change": "Change",
     "label_source": "Called by",
 }
-# What a row shows, before the scores; all else is told when it is opened.
+# What a row shows, before the scores; all else is shown when it is opened.
 _SHOWN = ("rank", "variant", "zygosity", "gene", "consequence", "significance", "stars")
 _PARTS = ("chrom", "pos", "ref", "alt")
 KIND_WORDS = {"SNV": "SNVs", "indel": "Indels", "MNV": "MNVs", "other": "Other alleles"}

@@ -147,7 +147,7 @@ def ranked(
     Args:
         table: with ``kind``, ``chrom``, ``pos`` and the scores.
         by: see :func:`rankings`; a kind that is not named has no rank.
-        top: so many of each kind.
+        top: number of variants of each kind.
     """
     value = pl.lit(None, pl.Float64())
     for kind, (column, sign) in by.items():

@@ -15,7 +15,7 @@ LINE = "_line"
 
 # What tables write where they have nothing to say.
 NOTHING = ["", ".", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
-# Our names of what an allele is told by -> the spellings of others, in lower case.
+# Our names of the columns that identify an allele -> the spellings of others, in lower case.
 _ALLELE: Mapping[str, Sequence[str]] = {
     "chrom": ("chrom", "chr", "chromosome", "contig"),
     "pos": ("pos", "position"),

@@ -18,7 +18,7 @@ from ntvep.errors import InputError, OutputError
 _GZIP = b"\x1f\x8b"
 # The version of BCF that htslib reads.
 _BCF = b"BCF\x02\x02"
-# Bytes by which a file is known for what it is; line ends are looked for in as many.
+# The first bytes of a file, which tell its format; line ends are looked for in the same number.
 _START = 1 << 16
 _CR_ALONE = re.compile(rb"(?:\xef\xbb\xbf)?#[^\n\r]*\r[^\n\r][^\n]*\Z")
 # How a file begins, what it is then, and what makes a VCF of it.

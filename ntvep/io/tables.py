@@ -24,7 +24,7 @@ from ntvep.schema import (
 )
 
 _ROW_GROUP = 1 << 14
-# A table of so many rows, or fewer, is held in memory: some hundred MB.
+# A table of at most this many rows is held in memory: some hundred MB.
 _FEW_ROWS = 1 << 20
 _PROVENANCE, _SUMMARY = b"ntvep_provenance", b"ntvep_summary"
 

@@ -41,7 +41,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Places:
-    """What a layer is told of positions, beside its input.
+    """What a layer gets about positions, beside its input.
 
     Attributes:
         rotary: cosines and sines by which queries and keys are turned; None turns nothing.
@@ -203,7 +203,7 @@ class Head(nn.Module):
 class MaskedTransformer(nn.Module):
     """Embeddings, blocks and a head.
 
-    A kind of model says how ids are embedded, what each block is told of positions, and what
+    A kind of model says how ids are embedded, what each block gets about positions, and what
     follows the last block.
     """
 
@@ -220,7 +220,7 @@ class MaskedTransformer(nn.Module):
         raise NotImplementedError
 
     def places(self, length: int, device: torch.device) -> list[Places]:
-        """What each block is told of positions, in inputs of a length."""
+        """What each block gets about positions, in inputs of a given length."""
         raise NotImplementedError
 
     def finish(self, x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows dim"]:

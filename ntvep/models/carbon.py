@@ -47,7 +47,7 @@ def carbon_tokenizer() -> WholeKmers:
 
 
 def _named(folder: Path) -> Iterator[tuple[Path, str, Any]]:
-    """Special tokens of DNA and their ids, from whichever files of the folder name them."""
+    """Special tokens of DNA and their ids, from any file of the folder that names them."""
     for name in ("tokenizer_config.json", "added_tokens.json", "vocab.json", "tokenizer.json"):
         path = folder / name
         if not path.exists():
@@ -59,7 +59,7 @@ def _named(folder: Path) -> Iterator[tuple[Path, str, Any]]:
 
 
 def _listed(read: dict[str, Any]) -> list[tuple[Any, Any]]:
-    """Tokens and ids, in the layout of whichever of these files it is."""
+    """Tokens and ids, in the layout of the file that it is read from."""
     if isinstance(tokens := read.get("added_tokens_decoder"), dict):
         return [(token.get("content"), i) for i, token in tokens.items() if isinstance(token, dict)]
     if isinstance(tokens := read.get("added_tokens"), list):

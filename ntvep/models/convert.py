@@ -38,7 +38,7 @@ class ConversionStoppedError(ModelError):
 
 
 def convert_apart(pickles: Sequence[Path], output: Path) -> None:
-    """Convert in a process of its own, which is told no login and whose memory ends with it.
+    """Convert in a process of its own, which gets no login and whose memory ends with it.
 
     Args:
         pickles: shards of one state dictionary, or the parts of one pickle in their order.

@@ -550,7 +550,7 @@ class Fleet:
     def answer(
         self, questions: Questions, on_passes: Callable[[int], None] | None = None
     ) -> Answers:
-        """Run every pass once, on whichever device is free; see :meth:`Engine.answer`.
+        """Run every pass once, on the next free device; see :meth:`Engine.answer`.
 
         Raises:
             ConfigError: a device's memory does not hold one pass, or not the batch asked for.
@@ -607,7 +607,7 @@ class _Queue:
         self._lock = threading.Lock()
 
     def take(self, size_of: Callable[[int], int]) -> tuple[Int64[np.ndarray, "pass"], bool] | None:
-        """The next passes that may share a batch, as many as one takes; None if there are none."""
+        """The next passes that may share a batch, up to a batch; None if there are none."""
         with self._lock:
             if not self._left:
                 return None

@@ -132,7 +132,7 @@ def engine_of(
         products.allow_tf32 = precision == "tf32"
         products.allow_fp16_reduced_precision_reduction = False
         products.allow_bf16_reduced_precision_reduction = False
-        # torch lets convolutions use tf32 unless it is told not to.
+        # torch lets convolutions use tf32 unless this is switched off.
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
     if isinstance(encoder, nn.Module):
         encoder.to(where)

@@ -57,7 +57,7 @@ _IGNORED = (
     r"(bert|roberta)\.pooler\.dense\.(weight|bias)",
     r"cls\.seq_relationship\.(weight|bias)",
 )
-# What a checkpoint of another architecture is told by, under a model_type of transformers.
+# Signs of another architecture under a model_type of transformers.
 _FOREIGN = {
     "Wqkv": "MosaicBERT, the architecture of DNABERT-2",
     "pre_attention_ln": "a BERT that normalises before its blocks, the architecture of GENA-LM",

@@ -48,7 +48,7 @@ def _describe(folder: Path, config: Config) -> Description:
 
 
 def _window(folder: Path, found: TokenizerFile, limit: int) -> tuple[int, int]:
-    """The step of windows, and the bases that an input of so many tokens holds."""
+    """The step of windows, and the bases that an input of a given number of tokens holds."""
     tokenizer = found.tokenizer
     tokens = limit - len(tokenizer.front) - len(tokenizer.back)
     if tokens < 2:

@@ -115,7 +115,7 @@ class Kmers:
     def substitute(
         self, ids: Sequence[int], place: int, before: bytes, after: bytes
     ) -> tuple[int, ...]:
-        """Ids of consecutive k-mers once some of their bases are replaced by as many others."""
+        """Ids of consecutive k-mers after a substitution of some of their bases."""
         values = place_values(self.k)
         if len(ids) == len(before) == 1:
             # Nearly every allele is an SNV.

@@ -78,7 +78,7 @@ class Overlapping:
     def substitute(
         self, ids: Sequence[int], place: int, before: bytes, after: bytes
     ) -> tuple[int, ...] | None:
-        """Ids of consecutive k-mers once some of their bases are replaced by as many others."""
+        """Ids of consecutive k-mers after a substitution of some of their bases."""
         codes = self.code_of[list(ids)]
         if (codes < 0).any():
             return None
