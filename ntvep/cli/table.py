@@ -77,7 +77,9 @@ def table(
             "needs --reference.",
         ),
     ] = None,
-    pictures: Annotated[int, typer.Option(help="Pictures on a page: of this many SNVs and this many indels.")] = 3,
+    pictures: Annotated[
+        int, typer.Option(help="Pictures on a page: of this many SNVs and this many indels.")
+    ] = 3,
     genes: Genes = None,
     device: Device = "auto",
     cache: Cache = None,
