@@ -260,7 +260,7 @@ def open_store(folder: Path) -> Store:
         text = path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"{folder}: no store ({path.name}: {error.strerror}); make one from scans with: ntvep "
+            f"{folder}: not a store ({path.name}: {error.strerror}); make one from scans with: ntvep "
             "store build"
         ) from error
     try:

@@ -126,7 +126,7 @@ def read_background(path: Path) -> pl.DataFrame:
         needed = [CONTEXT.name, PENTANUCLEOTIDE.name, "llr"]
         if lacking := [name for name in needed if name not in file.schema_arrow.names]:
             raise InputError(
-                f"{path}: no background: it lacks {', '.join(lacking)}; expected a table that "
+                f"{path}: not a background: it lacks {', '.join(lacking)}; expected a table that "
                 "this version of ntvep background draw wrote"
             )
         table = pl.from_arrow(file.read(columns=needed))

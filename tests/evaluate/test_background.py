@@ -440,7 +440,7 @@ def test_what_does_not_fit_is_refused(folder, command):
     assert (mixed.status, mixed.out) == (1, "")
     assert "other.parquet: its fingerprint is" in mixed.err
     assert "1 views, 16-token windows" in mixed.err
-    assert "no background: it lacks context" in command(*apply, "-b", "s.parquet").err
+    assert "not a background: it lacks context" in command(*apply, "-b", "s.parquet").err
     letters = (folder / "genome.fa").read_text().splitlines()
     swap = str.maketrans("ACGT", "CATG")
     other = [letters[0], *(line.translate(swap) for line in letters[1:])]
