@@ -202,7 +202,7 @@ def test_a_changed_description_is_refused(folder, change, message):
 
 def test_no_store(tmp_path):
     with pytest.raises(
-        InputError, match=r"no store .*; make one from scans with: ntvep store build"
+        InputError, match=r"not a store .*; make one from scans with: ntvep store build"
     ):
         open_store(tmp_path)
 
