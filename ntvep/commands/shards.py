@@ -141,8 +141,8 @@ def shards_in(folder: Path) -> list[Path]:
         shards = [Shard(**shard) for shard in content["shards"]]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: its manifest of shards cannot be read ({type(error).__name__}); finish the scan: ntvep scan "
-            f"--shards N -o {folder}"
+            f"{path}: no readable manifest of shards ({type(error).__name__}); finish the scan: "
+            f"ntvep scan --shards N -o {folder}"
         ) from error
     for shard in shards:
         file = folder / shard.file

@@ -260,8 +260,8 @@ def open_store(folder: Path) -> Store:
         text = path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"{folder}: not a store ({path.name}: {error.strerror}); make one from scans with: ntvep "
-            "store build"
+            f"{folder}: not a store ({path.name}: {error.strerror}); make one from scans with: "
+            "ntvep store build"
         ) from error
     try:
         content = json.loads(text)
