@@ -134,7 +134,7 @@ def parquet(folder: Path, steps: Steps, bases: int) -> Look:
 
 
 def bigwig(folder: Path, steps: Steps, bases: int) -> Look:
-    """BigWig: a file an ALT; runs of one value are one interval."""
+    """BigWig: one file per ALT; runs of one value are one interval."""
     import pybigtools
 
     files = []

@@ -50,7 +50,7 @@ def test_the_demo_is_ready(run, monkeypatch, capsys):
     assert checks["vcf"] == [("ok", f"{DEMO}: 1,974 records, of the reference's assembly", "")]
     assert checks["device"][0][1].startswith("cpu (1 threads; torch 2.")
     assert len(checks["disk"]) == 2
-    # The same for people: a line a check, then the command.
+    # The same for people: one line per check, then the command.
     command = ["ntvep", "doctor", DEMO, "-r", REFERENCE, "-m", "demo-6mer", "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", [str(word) for word in command])
     with pytest.raises(SystemExit):

@@ -48,7 +48,7 @@ def scan_regions(
     force: bool = False,
     quiet: bool = False,
 ) -> Summary:
-    """Score every SNV of regions, in the order of their places: one record a base, with all ALTs.
+    """Score every SNV of regions, in the order of their places: one record per base, with all ALTs.
 
     Args:
         regions: see :func:`ntvep.commands.places.places_of`.

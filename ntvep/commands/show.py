@@ -169,7 +169,7 @@ def _scored(made: Ready, alleles: pl.DataFrame) -> pl.DataFrame:
 def _lines(
     made: Ready, forward: Ready | None, alleles: pl.DataFrame
 ) -> tuple[pl.DataFrame, list[list[ScoreLine]]]:
-    """SCORES, and for each allele a line a score.
+    """SCORES, and for each allele one line per score.
 
     A score of two views is the mean of the strands: what the reverse one says follows from it and
     from the forward one.

@@ -1,4 +1,4 @@
-"""scored files -> a line a variant, ranked: text, or pages for people: ``ntvep table``."""
+"""scored files -> one line per variant, ranked: text, or pages for people: ``ntvep table``."""
 
 import json
 import logging

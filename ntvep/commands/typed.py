@@ -114,7 +114,7 @@ def _on_terminal(made: Ready, alleles: pl.DataFrame, quiet: bool) -> str:
 
 
 def as_text(scores: pl.DataFrame, columns: Sequence[Column]) -> str:
-    """SCORES as paragraphs: an allele and its status, then a line a score, with its unit."""
+    """SCORES as paragraphs: an allele and its status, then one line per score, with its unit."""
     shown = columns[len(ALLELES) :]
     width = max((len(column.name) for column in shown), default=0)
     paragraphs = []

@@ -30,7 +30,7 @@ _RELEASE = re.compile(r"[._](v\d+)[._]", re.IGNORECASE)
 _DATASET = re.compile(r"QTD\d{6}")
 # leafcutter's name of a cluster of introns, then the gene: chr1:15947:16607:clu_40980_-:ENSG...
 _CLUSTER = r":clu_[^:]*:([^:]+)$"
-# What only tables of one row a gene have, significant or not.
+# What only tables of one row per gene have, significant or not.
 _EGENES = frozenset({"beta_shape1", "pval_perm", "num_var"})
 
 

@@ -281,7 +281,7 @@ def _of_one_gene(headline: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _by_specificity(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """A row a score, a column a specificity."""
+    """One row per score, one column per specificity."""
     if not rows:
         return None
     levels = list(dict.fromkeys(row["specificity"] for row in rows))
@@ -294,7 +294,7 @@ def _by_specificity(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | No
 
 
 def _by_subset(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """AUROC of what reads no sequence: a row a subset, a column a rule."""
+    """AUROC of what reads no sequence: one row per subset, one column per rule."""
     subsets, scores = (dict.fromkeys(row[name] for row in rows) for name in ("subset", "score"))
     found = {(row["subset"], row["score"]): row for row in rows}
     return {

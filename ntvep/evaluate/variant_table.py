@@ -87,7 +87,7 @@ def worst_entries(entries: pl.DataFrame) -> pl.DataFrame:
             ``preferred`` (lower is preferred).
 
     Returns:
-        The same columns without the last, a row an allele; terms in Ensembl's spelling.
+        The same columns without the last, one row per allele; terms in Ensembl's spelling.
     """
     spelled = entries["consequence"].drop_nulls().unique().to_list()
     worst = [_worst(text) for text in spelled]

@@ -326,7 +326,7 @@ def _odd(config: Config, key: str) -> int:
 
 
 def _check_tokenizer(path: Path) -> None:
-    """tokenizer.json, where there is one, is the published one: lower case, one token a letter.
+    """tokenizer.json, where there is one, is the published one: lower case, one token per letter.
 
     Raises:
         ModelError: it gives other ids.

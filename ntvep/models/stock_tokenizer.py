@@ -90,7 +90,7 @@ def read_tokenizer(folder: Path, width: int, *, masked: bool) -> TokenizerFile:
 def read_vocabulary(path: Path) -> tuple[str, ...]:
     """The token strings of a vocab.txt; a token's place is its id.
 
-    One token a line, or a token and its id.
+    One token per line, or a token and its id.
 
     Raises:
         ModelError: the ids of the second format are not 0, 1, 2 ..., each once.

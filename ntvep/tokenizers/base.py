@@ -1,4 +1,4 @@
-"""windows -> tokens: one token a base."""
+"""windows -> tokens: one token per base."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
