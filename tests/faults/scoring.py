@@ -28,7 +28,7 @@ resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 from ntvep.cli import main
 main()
 """
-# Plans of half a second; and a dot in the file "passes" for each pass that was run, one line per plan.
+# Plans of half a second; and one line per plan in the file "passes", a dot for each pass run.
 COUNTING = """
 import os
 from ntvep.commands import pace
