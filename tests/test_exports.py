@@ -27,6 +27,7 @@ from ntvep.io.fasta import open_reference
 from ntvep.io.tables import read_metadata, table_writer
 from ntvep.provenance import Provenance
 from ntvep.schema import CONTEXT, PENTANUCLEOTIDE
+from tests.browser import CHROMIUM
 from tests.conftest import ROOT
 from tests.test_cache import CHR1, like_nt, run  # noqa: F401 - fixtures
 from tests.test_store import load_toy
@@ -34,7 +35,6 @@ from tests.test_store import load_toy
 CONTIGS = {"chr1": CHR1, "HLA/2": CHR1[::-1]}
 REGIONS = {"a.parquet": ["chr1:61-200", "chr1:301-400"], "b.vcf.gz": ["HLA/2:1-50"]}
 DOCS = (ROOT / "docs" / "exports.md").read_text()
-CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,9 @@ from ntvep.settings import Settings
 from tests.test_cli import MODEL, WINDOW, body, files, run, score  # noqa: F401 - fixtures
 from tests.toy import identity
 
+# Whole runs, in processes of their own.
+pytestmark = pytest.mark.slow
+
 NOT_UTF8 = os.fsdecode(b"in\xff.vcf")
 NAMES = ["in\n.vcf", "in\r##x.vcf", NOT_UTF8, 'in"\\x0a.vcf', "in\u2028\x07.vcf"]
 SUFFIXES = [".vcf", ".vcf.gz", ".vcf.gz", ".vcf", ".vcf.gz"]

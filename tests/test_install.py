@@ -14,6 +14,9 @@ from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
 
+# Environments of their own.
+pytestmark = pytest.mark.slow
+
 WITHOUT = """
 import sys
 sys.modules |= dict.fromkeys({names!r})
@@ -49,7 +52,6 @@ def asked(python, code, folder):
     )
 
 
-@pytest.mark.slow
 def test_a_folder_of_the_same_name_hides_nothing(editable, tmp_path):
     """In the folder above the clone, ntvep/ would make a namespace package."""
     code = "import ntvep; print(ntvep.__file__, ntvep.NtvepError.__module__, ntvep.__version__)"
@@ -59,7 +61,6 @@ def test_a_folder_of_the_same_name_hides_nothing(editable, tmp_path):
     assert done.stdout.split() == [str(expected), "ntvep.errors", "0.2.0"]
 
 
-@pytest.mark.slow
 def test_mypy_finds_an_editable_install(editable, tmp_path):
     code = "import ntvep\nreveal_type(ntvep.NtvepError.exit_status)\n"
     (tmp_path / "user.py").write_text(code)

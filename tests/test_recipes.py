@@ -14,6 +14,9 @@ import pytest
 
 from tests.conftest import ROOT
 
+# Other programs.
+pytestmark = pytest.mark.slow
+
 DOCS = (ROOT / "docs" / "recipes.md").read_text()
 BASES = "TCAG"
 # The standard genetic code, in the order of NCBI's table 1.

@@ -24,6 +24,9 @@ from ntvep.objectives import defined_scores
 from ntvep.schema import score_schema
 from tests.conftest import ROOT
 
+# Whole runs, in processes of their own.
+pytestmark = pytest.mark.slow
+
 MODEL = str(ROOT / "tests" / "golden" / "v2")
 NAMES = defined_scores("masked", "kmer")
 SECONDS = re.compile(rb'"\w*seconds?": ?[0-9.e-]+')

@@ -13,6 +13,9 @@ from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
 
+# Processes of their own.
+pytestmark = pytest.mark.slow
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 DOCUMENT = (ROOT / "docs" / "dependencies.md").read_text()

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 
@@ -10,22 +9,10 @@ import polars as pl
 import pytest
 
 from ntvep.commands.evaluate import evaluate
+from tests.browser import CHROMIUM, FLAGS
 from tests.evaluate.synthetic import provenance, variants, write_labels, write_scores
 
 EVIL = "<script>document.title='gone'</script><img src=x onerror=alert(1)>\"'&{{7*7}}"
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-    "--virtual-time-budget=20000",
-)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +164,16 @@ def test_in_a_browser(page, tmp_path, scheme):
     """Opens from file://; every figure is drawn; the console is silent; nothing was run."""
     dark = ["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
     done = subprocess.run(
-        [CHROMIUM, *FLAGS, *dark, f"--user-data-dir={tmp_path}", "--dump-dom", page.as_uri()],
+        [
+            CHROMIUM,
+            *FLAGS,
+            "--enable-logging=stderr",
+            "--virtual-time-budget=20000",
+            *dark,
+            f"--user-data-dir={tmp_path}",
+            "--dump-dom",
+            page.as_uri(),
+        ],
         capture_output=True,
         text=True,
         timeout=120,

@@ -21,6 +21,9 @@ from ntvep.errors import InputError, OutputError
 from tests.faults.scoring import COUNTING, LITTLE_MEMORY, OUTPUTS, READ_ONLY, Scoring, from_tomorrow
 from tests.workflow.demo import REFERENCE
 
+# Processes that are killed.
+pytestmark = pytest.mark.slow
+
 SUMMARY = "out.vcf.gz.summary.json"
 OPTIONS = Options(window_tokens=16, max_allele_bases=20)
 
@@ -41,7 +44,6 @@ def scoring(tmp_path, monkeypatch):
     return scoring
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_leaves_all_that_it_knows_in_the_cache(scoring, how):
     """By Ctrl-C, or by a scheduler: plans that were done are kept, and no output is there."""
@@ -64,7 +66,6 @@ def test_a_stopped_run_leaves_all_that_it_knows_in_the_cache(scoring, how):
     assert summary["known"] == sum(shard.height for shard in kept) < summary["ok"]
 
 
-@pytest.mark.slow
 def test_killed_at_any_moment(scoring):
     """At a random moment, while it writes and another run wants the same outputs, and then not."""
     assert scoring.killed_after(random.Random(3).uniform(0, 2)).status == -9

@@ -21,6 +21,9 @@ from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.settings import Settings
 from tests.conftest import ROOT
 
+# Processes side by side.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def chr22():

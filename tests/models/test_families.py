@@ -564,6 +564,7 @@ def test_without_any_one_tensor_it_is_refused(entry, tmp_path):
             read_checkpoint(folder)
 
 
+@pytest.mark.slow
 def test_any_one_tensor_that_is_changed_changes_the_output(entry, tmp_path):
     tensors = tensors_of(entry)
     folder = copy(entry, tmp_path / "model")

@@ -24,6 +24,9 @@ from ntvep.tokenizers.kmer import Kmers
 from recipes.golden import CONFIGS, write_checkpoint
 from tests.conftest import ROOT
 
+# Processes of their own.
+pytestmark = pytest.mark.slow
+
 KINDS = ["v1", "v2"]
 GOLDEN = ROOT / "tests" / "golden"
 

@@ -3,7 +3,6 @@
 import json
 
 import polars as pl
-import pytest
 import yaml
 
 from tests.workflow.demo import REFERENCE, few_records, run, snakemake
@@ -11,7 +10,6 @@ from tests.workflow.demo import REFERENCE, few_records, run, snakemake
 REGIONS = ["chr22:20050001-20050100", "chr22:20100001-20100020"]
 
 
-@pytest.mark.slow
 def test_a_region_as_a_genome(tmp_path):
     few_records(tmp_path / "small.vcf", 3)
     config = {

@@ -4,7 +4,6 @@ import re
 import shutil
 
 import polars as pl
-import pytest
 import yaml
 
 from tests.conftest import ROOT
@@ -25,7 +24,6 @@ rule size:
 """
 
 
-@pytest.mark.slow
 def test_as_a_module_of_another_workflow(tmp_path):
     """Nothing of the other's folder is taken for ours, and the demo's configuration is not read."""
     few_records(tmp_path / "in.vcf", 3)

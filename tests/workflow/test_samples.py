@@ -52,7 +52,6 @@ def write_inputs(folder, names):
     sheet(folder, names)
 
 
-@pytest.mark.slow
 def test_samples_and_models(tmp_path):
     write_inputs(tmp_path, "abc")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
@@ -197,7 +196,6 @@ if "score" in sys.orig_argv[2:4]:
 """
 
 
-@pytest.mark.slow
 def test_jobs_side_by_side_take_a_gpu_each(tmp_path, monkeypatch):
     few_records(tmp_path / "a.vcf", 8)
     (tmp_path / "start").mkdir()
@@ -211,7 +209,6 @@ def test_jobs_side_by_side_take_a_gpu_each(tmp_path, monkeypatch):
     assert taken == ["0", "1", "2", "3"]
 
 
-@pytest.mark.slow
 def test_two_runs_with_other_results_in_one_folder(tmp_path):
     few_records(tmp_path / "a.vcf", 4)
     started = []

@@ -26,7 +26,6 @@ if "ntvep" in sys.argv[0] or "snakemake" in " ".join(sys.orig_argv):
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["toy_masked", "toy_causal", "toy_rates"])
 def test_a_toy_goes_through_the_workflow(name, tmp_path, monkeypatch):
     folder = toy_families.write(name, tmp_path / "model")

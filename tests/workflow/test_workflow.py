@@ -25,7 +25,6 @@ def small(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
 def test_workflow_equals_one_run(small):
     # With a space in every path, and the model's folder, whose files count.
     shutil.copytree(ROOT / "tests" / "golden" / "v2", small / "a model")
@@ -140,7 +139,6 @@ def test_our_configurations_are_whole(tmp_path):
         assert set(yaml.safe_load(path.read_text())) <= set(schema["properties"]), path
 
 
-@pytest.mark.slow
 def test_a_background_gives_percentiles(small):
     config = {
         "vcf": "small.vcf", "reference": str(REFERENCE), "model": "demo-6mer",
