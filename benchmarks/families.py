@@ -13,8 +13,8 @@ rates          PhyloGPN of the published depth and field, a window of 481 bases 
 The other way runs transformers' own class (of PhyloGPN, which it has not, the network of ntvep) on
 one variant at a time, as the authors do: a masked window and strand for the first kind, REF and ALT
 in full for the second, a window and strand for the third. Both ways take turns in one process, so
-that a slow moment of the machine meets both; the table has the median ratio of the rounds. The
-script stops if their ``llr`` differ.
+that a slow moment of the machine meets both; the table has the median ratio of the rounds and its
+range. The script stops if their ``llr`` differ.
 
 Aims: three ALTs a site at least 2.5 times (base, masked), 1.8 (causal; 3 with ``--anchor``) and 50
 (rates); a sparse list at least 1.0 times.
@@ -36,6 +36,7 @@ import polars as pl
 import torch
 
 from benchmarks.passes import FIRST, GOLDEN, SLICE, narrow_phylogpn, snvs
+from benchmarks.throughput import ranged
 from ntvep import dna
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.models.checkpoint import Checkpoint, read_checkpoint
@@ -237,11 +238,10 @@ def ratios(
                 worst = max(abs(a - b) for a, b in zip(*scores.values(), strict=True))
                 assert worst < NEAR, f"llr differs by {worst}"
             times = [{way: seconds(run) for way, run in ways.items()} for _ in range(given.rounds)]
-            ratio = statistics.median(one["other"] / one["ours"] for one in times)
             speed = table.height / statistics.median(one["ours"] for one in times)
             print(
                 f"| {kind.name} | {name} | {anchor or ''} | {table.height} | {speed:.1f} | "
-                f"{ratio:.2f} |",
+                f"{ranged(times, 'other', 'ours')} |",
                 flush=True,
             )
 

@@ -27,6 +27,7 @@ import torch
 
 from benchmarks.families import NEAR, ours, seconds
 from benchmarks.passes import FIRST, GOLDEN, SLICE, snvs
+from benchmarks.throughput import ranged
 from ntvep import dna
 from ntvep.io.fasta import FastaReference, open_reference
 from ntvep.models.checkpoint import read_checkpoint
@@ -116,9 +117,11 @@ def main() -> None:
             worst = max(abs(x - y) for x, y in zip(a, b, strict=True))
             assert worst < NEAR, f"llr differs by {worst}"
             times = [{way: seconds(run) for way, run in ways.items()} for _ in range(given.rounds)]
-            ratio = statistics.median(one["other"] / one["ours"] for one in times)
             speed = table.height / statistics.median(one["ours"] for one in times)
-            print(f"| {title} | {table.height} | {speed:.1f} | {ratio:.2f} |", flush=True)
+            print(
+                f"| {title} | {table.height} | {speed:.1f} | {ranged(times, 'other', 'ours')} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

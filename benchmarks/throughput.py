@@ -10,16 +10,16 @@
 
 Both give the score columns that we give, from the same windows; the script stops if their llr and
 ours differ. Ours, ours with --deterministic, (b) and (a) take turns, so that a slow moment of the
-machine meets all; the table has the median ratio of the rounds. On a CUDA device it adds the
-share of the device's own dense matmul peak that the whole command reaches, its idle share, and its
-memory.
+machine meets all; the table has the median ratio of the rounds and its range. On a CUDA device it
+adds the share of the device's own dense matmul peak that the whole command reaches, its idle share,
+and its memory.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,6 +201,12 @@ def seconds(work: Callable[[], object]) -> float:
     return time.monotonic() - started
 
 
+def ranged(times: Sequence[Mapping[str, float]], above: str, below: str) -> str:
+    """Median of a ratio over rounds, and its lowest and highest."""
+    found = sorted(one[above] / one[below] for one in times)
+    return f"{statistics.median(found):.2f} ({found[0]:.2f} to {found[-1]:.2f})"
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -259,14 +265,12 @@ def main() -> None:
         if given.without_a:
             del run["a"]
         times = [{way: seconds(work) for way, work in run.items()} for _ in range(given.rounds)]
-        ratios = {
-            way: statistics.median(one[way] / one["ours"] for one in times) for way in times[0]
-        }
+        ratios = {way: ranged(times, way, "ours") for way in times[0]}
         speed = scored.height / statistics.median(one["ours"] for one in times)
         print(
             f"| {name} | {'llr' if names == ('llr',) else 'all'} | {window + 1} | {scored.height} "
-            f"| {found.passes / scored.height:.3f} | {speed:.2f} | {ratios['deterministic']:.2f} "
-            f"| {ratios['b']:.2f} | {ratios.get('a', float('nan')):.2f} |",
+            f"| {found.passes / scored.height:.3f} | {speed:.2f} | {ratios['deterministic']} "
+            f"| {ratios['b']} | {ratios.get('a', '')} |",
             flush=True,
         )
         if given.device == "cuda":
