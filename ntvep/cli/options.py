@@ -113,7 +113,13 @@ PoolName = Annotated[Literal["mean", "mean_cls"], typer.Option(help="What an emb
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda, mps; cuda:1; or several: cuda:0,cuda:1.")
 ]
-Precision = Annotated[str, typer.Option(help="auto, fp32, tf32, fp16 or bf16.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="auto, fp32, tf32, fp16 or bf16. Auto takes half precision on CUDA only; a CPU with "
+        "AVX512-BF16 or AMX is faster with bf16, which moves scores (docs/models.md)."
+    ),
+]
 BatchSize = Annotated[str, typer.Option(help="Passes in a batch, or auto.")]
 Deterministic = Annotated[
     bool,
