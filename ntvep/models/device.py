@@ -152,9 +152,9 @@ def resolve_precision(name: str, device: torch.device, half: str = "fp16") -> st
 
     Products in float16 with float32 sums keep the order of ``llr`` and of every distance: rank
     correlations with float64 above 0.999 (benchmarks/README.md, "Precision"). bfloat16 takes the
-    same time on these devices and is eight times coarser. A CPU with AVX512-BF16 or AMX is faster in
-    bfloat16, but does not keep every order above 0.999, and scores in a cache would not be those of
-    fp32: there it has to be asked for (benchmarks/cpu_precision.py).
+    same time on these devices and is eight times coarser. A CPU with AVX512-BF16 or AMX is faster
+    in bfloat16, but does not keep every correlation above 0.999, and a cache of scores in fp32
+    would not fit: there it has to be asked for (benchmarks/cpu_precision.py).
 
     Raises:
         ConfigError: the name is unknown, or the device cannot compute in it.

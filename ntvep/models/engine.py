@@ -22,8 +22,8 @@ from ntvep.tokens import Tokenizer
 
 # Tokens in a batch of automatic size: what a CPU's caches hold, and enough to fill a GPU.
 _AUTO_TOKENS = {"cpu": 2_048, "cuda": 65_536, "mps": 16_384}
-# The same on a CPU for networks of transformers, whose steps need more room for a token: two windows
-# of 512 bases.
+# The same on a CPU for networks of transformers, whose steps need more room for a token: two
+# windows of 512 bases.
 _AUTO_STOCK_TOKENS = 1_280
 # Bytes that a token needs for each of a network's channels while it is computed (several float32
 # states, and a feed-forward block four times as wide in half precision), and which share of what a
