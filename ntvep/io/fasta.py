@@ -6,8 +6,9 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from ntvep.windows import Span
 
 # Bases read and kept at once: many windows, and a few of these are still little memory.
 _BLOCK = 1 << 18
+# Contigs whose checksums are computed at once.
+_WORKERS = min(4, os.cpu_count() or 1)
 _SLICE = re.compile(r"(?P<contig>.+):(?P<first>[1-9]\d{0,17})-(?P<last>\d{1,18})", re.ASCII)
 # IUPAC codes, gaps, and * of protein: anything else in a line is not sequence.
 _LETTERS = bytes(range(ord("A"), ord("Z") + 1)) + bytes(range(ord("a"), ord("z") + 1)) + b"-*."
@@ -116,8 +119,11 @@ class FastaReference:
     def md5(self, contigs: Iterable[str]) -> dict[str, str]:
         """md5 of the upper-case bases of each record of these contigs, as M5 in a SAM header."""
         names = {self.contig(chrom): None for chrom in contigs}
-        used = chain.from_iterable(self.records.get(name or "", ()) for name in names)
-        return {record.name: _md5(self, record) for record in used}
+        used = list(chain.from_iterable(self.records.get(name or "", ()) for name in names))
+        # Of a genome this takes longer than all else that a look-up in a store does alone.
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            digits = pool.map(partial(_md5, self), used)
+        return {record.name: one for record, one in zip(used, digits, strict=True)}
 
 
 @lru_cache(maxsize=4096)

@@ -17,13 +17,15 @@ changed: any number of processes may read them.
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import numpy as np
@@ -33,7 +35,7 @@ from jaxtyping import Bool, Float64, Int64, UInt8
 
 from ntvep import dna
 from ntvep.dna import Dna
-from ntvep.errors import InputError
+from ntvep.errors import ConfigError, InputError
 from ntvep.files import digest, write_json
 from ntvep.genome import canonical
 from ntvep.io.cache import Identity
@@ -56,8 +58,11 @@ _WEIGHTS = (0, 8, 16)
 # What an Arrow file begins with.
 _MAGIC = b"ARROW1\0\0"
 _ONE_THREAD = pa.ipc.IpcReadOptions(use_threads=False)
-# Blocks that a process keeps unpacked.
+# Blocks that a process keeps unpacked; more in one look-up are read by several threads, as many at
+# once as are worth opening the file for.
 _KEPT = 64
+_AT_ONCE = 256
+_WORKERS = min(4, os.cpu_count() or 1)
 # ALT codes of each REF code, and the column of each pair; what is not an SNV has column 3.
 ALTS = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2], [dna.N] * 3], np.uint8)
 _COLUMN = np.full((6, 6), 3, np.intp)
@@ -191,8 +196,9 @@ class Store:
         if within is not None:
             first = int(np.searchsorted(places.blocks, within.start // BASES))
             last = int(np.searchsorted(places.blocks, -(-within.stop // BASES)))
-        for number in range(first, last):
-            yield _read(self, places, number)
+        with _opened(self, places) as file:
+            for number in range(first, last):
+                yield _read(self, places, number, file)
 
     def find(self, chrom: str, places: Int64[np.ndarray, "snv"], refs: Dna, alts: Dna) -> Found:
         """Look SNVs up, fastest in the order of their places.
@@ -206,13 +212,26 @@ class Store:
         Raises:
             InputError: a block is damaged; names it.
         """
-        found = Found(
-            np.full(len(places), ABSENT, np.uint8),
-            {name: np.full(len(places), np.nan) for name in self.about.steps},
-        )
-        contig = self.name_of(chrom)
-        if contig is None:
-            return found
+        statuses = np.full(len(places), ABSENT, np.uint8)
+        planes = {n: np.zeros((len(_WEIGHTS), len(places)), np.uint8) for n in self.about.steps}
+
+        def pick(groups: Iterable[np.ndarray], read: Callable[[int], Block]) -> None:
+            for some in groups:
+                block = read(int(numbers[some[0]]))
+                at = places[some] - block.start
+                which = at, columns[some]
+                right = block.ref[at] == refs[some]
+                statuses[some] = np.where(right, block.statuses[which], ABSENT)
+                for name, into in planes.items():
+                    for part, plane in enumerate(block.planes[name]):
+                        into[part, some] = plane[which]
+
+        def pick_from_file(groups: Iterable[np.ndarray]) -> None:
+            with _opened(self, here) as file:
+                pick(groups, lambda number: _read(self, here, number, file))
+
+        if (contig := self.name_of(chrom)) is None:
+            return self._found(statuses, planes)
         blocks = places // BASES
         columns = _COLUMN[refs, alts]
         here = self._index[contig]
@@ -221,19 +240,25 @@ class Store:
         rows = np.flatnonzero(known)
         rows = rows[np.argsort(numbers[rows], kind="stable")]
         borders = np.flatnonzero(np.diff(numbers[rows])) + 1
-        for some in np.split(rows, borders) if len(rows) else ():
-            block = _cached(self, here, int(numbers[some[0]]))
-            at = places[some] - block.start
-            some, at = some[right := block.ref[at] == refs[some]], at[right]
-            which = at, columns[some]
-            found.statuses[some] = block.statuses[which]
-            for name, step in self.about.steps.items():
-                planes = [plane[which] for plane in block.planes[name]]
-                found.scores[name][some] = _unpacked(planes, step)
-        absent = found.statuses == ABSENT
-        for values in found.scores.values():
-            values[absent] = np.nan
-        return found
+        groups = np.split(rows, borders) if len(rows) else []
+        if len(groups) <= _KEPT:
+            pick(groups, lambda number: _cached(self, here, number))
+        else:
+            # SNVs of a whole genome: nearly each has a block of its own, and unpacking bounds all.
+            parts = [groups[at : at + _AT_ONCE] for at in range(0, len(groups), _AT_ONCE)]
+            with ThreadPoolExecutor(_WORKERS) as pool:
+                list(pool.map(pick_from_file, parts))
+        return self._found(statuses, planes)
+
+    def _found(
+        self,
+        statuses: UInt8[np.ndarray, "snv"],
+        planes: Mapping[str, UInt8[np.ndarray, "part snv"]],
+    ) -> Found:
+        scores = {name: _unpacked([*planes[name]], step) for name, step in self.about.steps.items()}
+        for values in scores.values():
+            values[statuses == ABSENT] = np.nan
+        return Found(statuses, scores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +266,6 @@ class _Places:
     """Where the blocks of a contig lie in its file."""
 
     contig: StoredContig
-    file: pa.Buffer
     schema: bytes
     blocks: Int64[np.ndarray, "block"]
     offsets: Int64[np.ndarray, "block"]
@@ -275,12 +299,13 @@ def open_store(folder: Path) -> Store:
             **{key: content[key] for key in ("reference", "md5", "steps", "errors", "version")},
         )
         contigs = tuple(StoredContig(**contig) for contig in content["contigs"])
-    except (KeyError, TypeError, ValueError) as error:
+        index_sha256 = content["index_sha256"]
+    except (AttributeError, ConfigError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: not in the form that ntvep store build writes ({type(error).__name__}: "
             f"{error}); copy the store again, or build it again"
         ) from error
-    index = _read_index(folder / _INDEX, content["index_sha256"])
+    index = _read_index(folder / _INDEX, index_sha256)
     schema = _schema(about.steps).serialize().to_pybytes()
     places = {
         contig.name: _places(folder, contig, schema, index[index[:, 0] == number])
@@ -320,6 +345,16 @@ def _read_index(path: Path, sha256: str) -> Int64[np.ndarray, "block 5"]:
     return np.stack([column.to_numpy() for column in table.columns], axis=1)
 
 
+def _write_index(path: Path, rows: Int64[np.ndarray, "block 5"]) -> str:
+    """Write what :func:`_read_index` reads; its checksum."""
+    names = ("contig", "block", "offset", "size", "crc32")
+    columns = {name: pa.array(rows[:, place]) for place, name in enumerate(names)}
+    schema = pa.schema(dict.fromkeys(names, pa.int64()))
+    with path.open("wb") as file, pa.ipc.new_file(file, schema) as writer:
+        writer.write_table(pa.table(columns))
+    return digest(path)
+
+
 def _places(
     folder: Path, contig: StoredContig, schema: bytes, rows: Int64[np.ndarray, "block 5"]
 ) -> _Places:
@@ -330,9 +365,7 @@ def _places(
         raise _damaged(path, error.strerror or str(error)) from error
     if size != contig.bytes:
         raise _damaged(path, f"it has {size} bytes, expected {contig.bytes}")
-    with pa.memory_map(str(path)) as file:
-        data = file.read_buffer()
-    return _Places(contig, data, schema, *(np.ascontiguousarray(rows[:, n]) for n in range(1, 5)))
+    return _Places(contig, schema, *(np.ascontiguousarray(rows[:, n]) for n in range(1, 5)))
 
 
 def _damaged(path: Path, what: str) -> InputError:
@@ -342,19 +375,33 @@ def _damaged(path: Path, what: str) -> InputError:
     )
 
 
-def _read(store: Store, places: _Places, number: int) -> Block:
+@contextmanager
+def _opened(store: Store, places: _Places) -> Iterator[BinaryIO]:
+    """The file of a contig. Not mapped: its pages would count as memory of this process."""
+    path = store.folder / places.contig.file
+    try:
+        file = path.open("rb", buffering=0)
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from error
+    with file:
+        yield file
+
+
+def _read(store: Store, places: _Places, number: int, file: BinaryIO) -> Block:
     """A block, its checksum proven before anything is unpacked."""
-    offset, size = int(places.offsets[number]), int(places.sizes[number])
-    packed = places.file.slice(offset, size)
+    path = store.folder / places.contig.file
     start = int(places.blocks[number]) * BASES
+    try:
+        packed = os.pread(file.fileno(), int(places.sizes[number]), int(places.offsets[number]))
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from error
     if zlib.crc32(packed) != places.sums[number]:
-        path = store.folder / places.contig.file
         raise _damaged(
             path,
             f"block {number} ({places.contig.name}, {BASES} bases from {start + 1}) is changed",
         )
     # As a stream of its own: only that is read without threads, which cost more than they save.
-    stream = pa.py_buffer(places.schema + packed.to_pybytes())
+    stream = pa.py_buffer(places.schema + packed)
     batch = pa.ipc.open_stream(stream, options=_ONE_THREAD).read_next_batch()
     columns = {name: _array(column) for name, column in zip(batch.schema.names, batch, strict=True)}
     planes = {
@@ -365,7 +412,10 @@ def _read(store: Store, places: _Places, number: int) -> Block:
     return Block(places.contig.name, start, columns["ref"], columns["status"], steps, planes)
 
 
-_cached = lru_cache(maxsize=_KEPT)(_read)
+@lru_cache(maxsize=_KEPT)
+def _cached(store: Store, places: _Places, number: int) -> Block:
+    with _opened(store, places) as file:
+        return _read(store, places, number, file)
 
 
 def _array(column: pa.Array) -> Any:
@@ -516,18 +566,13 @@ def store_writer(folder: Path, about: About) -> Iterator[Callable[[Snvs, str], N
     finally:
         if writing:
             writing.abandon()
-    names = ("contig", "block", "offset", "size", "crc32")
-    table = np.array(index, np.int64).reshape(-1, len(names))
-    columns = {name: pa.array(table[:, place]) for place, name in enumerate(names)}
-    schema = pa.schema(dict.fromkeys(names, pa.int64()))
-    with (folder / _INDEX).open("wb") as file, pa.ipc.new_file(file, schema) as writer:
-        writer.write_table(pa.table(columns))
+    sha256 = _write_index(folder / _INDEX, np.array(index, np.int64).reshape(-1, 5))
     content = asdict(about) | {
         "format": _FORMAT,
         "identity": json.loads(about.identity.to_json()),
         "statuses": [status.value for status in about.statuses],
         "contigs": [asdict(contig) for contig in contigs],
-        "index_sha256": digest(folder / _INDEX),
+        "index_sha256": sha256,
     }
     write_json(folder / MARK, content | {"sha256": _own_sum(content)})
 

@@ -6,14 +6,17 @@ that was found. A target fails by any other exception, by a wrong answer, or by 
 
 import gzip
 import json
+import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import jsonschema
 import numpy as np
+import pyarrow as pa
 import pysam
 import yaml
 
@@ -21,6 +24,8 @@ from ntvep import dna
 from ntvep.commands import labels as commands
 from ntvep.errors import ConfigError, InputError, ModelError, NtvepError, OutputError
 from ntvep.io import fasta
+from ntvep.io import store as stores
+from ntvep.io.store import BASES, Snvs, store_writer
 from ntvep.io.tables import read_labels
 from ntvep.io.vcf import place_and_info
 from ntvep.io.vcf_write import bgzip_writer
@@ -28,6 +33,7 @@ from ntvep.models.checkpoint import read_checkpoint
 from ntvep.settings import parse_scores
 from tests.conftest import ROOT
 from tests.io.files import annotated_lines, chunks, header_lines, inspected, record, sites, write
+from tests.io.test_store import about, snvs_of
 from tests.io.vcf_twin import assert_passed_through
 
 CHECKPOINT = ROOT / "tests" / "golden" / "v2"
@@ -205,9 +211,107 @@ def labels(data: bytes, folder: Path) -> None:
         assert read_labels(made).height == counts.written
 
 
+def store(data: bytes, folder: Path) -> None:
+    """A store of which a file was cut or changed: its true numbers, or an error; never others.
+
+    The first byte says which file: ``s`` store.json, ``S`` the same with its checksum made again,
+    ``i`` the index, else a contig. Then, for each change: three bytes of place, one of length, and
+    what is there now; length 0 cuts the file.
+    """
+    sound, truth = _sound_store()
+    name = {b"s": "store.json", b"S": "store.json", b"i": "index.arrow"}.get(data[:1], _CONTIG)
+    changed, cut = _changed(sound[name], data[1:])
+    if data[:1] == b"S":
+        changed = _summed(changed)
+    made = folder / "store"
+    made.mkdir()
+    for other, content in sound.items():
+        (made / other).write_bytes(changed if other == name else content)
+    said = ""
+    try:
+        with only(InputError):
+            try:
+                _compare(made, truth)
+            except InputError as error:
+                said = str(error)
+                raise
+    finally:
+        shutil.rmtree(made)
+    # Some bytes of a file say nothing: zeros behind a number, what lies between blocks.
+    assert said or (
+        not cut and (data[:1] == b"S" or name == _CONTIG or _same(changed, sound[name]))
+    )
+    if name == _CONTIG and not cut and len(changed) == len(sound[name]):
+        table = pa.ipc.open_file(pa.py_buffer(sound["index.arrow"])).read_all().to_pylist()
+        for number, row in enumerate(table):
+            block = slice(row["offset"], row["offset"] + row["size"])
+            if changed[block] != sound[name][block]:
+                assert f"{_CONTIG}: block {number} (chr1, " in said, said
+                break
+        else:
+            assert not said, said
+
+
+_CONTIG = "chr1.arrow"
+
+
+@cache
+def _sound_store() -> tuple[dict[str, bytes], Snvs]:
+    """The files of a store of three blocks, and what it was made of."""
+    truth = snvs_of("chr1", BASES - 20, BASES + 40)
+    with tempfile.TemporaryDirectory() as name:
+        with store_writer(Path(name), about()) as write:
+            write(truth, "seed")
+        return {path.name: path.read_bytes() for path in Path(name).iterdir()}, truth
+
+
+def _changed(content: bytes, changes: bytes) -> tuple[bytes, bool]:
+    """What is left of a file, and whether it was cut."""
+    made = bytearray(content)
+    while len(changes) > 4:
+        place, length = int.from_bytes(changes[:3]) % len(made), changes[3]
+        if length == 0:
+            return bytes(made[:place]), True
+        new = changes[4 : 4 + length][: len(made) - place]
+        made[place : place + len(new)] = new
+        changes = changes[4 + length :]
+    return bytes(made), False
+
+
+def _same(changed: bytes, sound: bytes) -> bool:
+    """Whether two files say the same."""
+    with suppress(ValueError):
+        return bool(changed == sound or json.loads(changed) == json.loads(sound))
+    return False
+
+
+def _summed(text: bytes) -> bytes:
+    """store.json with the checksum that belongs to it, if it is JSON at all."""
+    try:
+        content = json.loads(text)
+        content["sha256"] = stores._own_sum(content)
+        return json.dumps(content).encode()
+    except (ValueError, TypeError, RecursionError):
+        return text
+
+
+def _compare(made: Path, truth: Snvs) -> None:
+    """Every SNV of a store against what it was made of."""
+    opened = stores.open_store(made)
+    if [one.name for one in opened.contigs] != ["chr1"] or opened.about.steps != about().steps:
+        return
+    found = opened.find("chr1", truth.places, truth.refs, truth.alts)
+    there = found.statuses != stores.ABSENT
+    assert (found.statuses == truth.statuses)[there].all()
+    assert there.all()
+    for name, values in truth.scores.items():
+        step = opened.about.steps[name]
+        np.testing.assert_allclose(found.scores[name], values, rtol=0, atol=step / 2 + 1e-9)
+
+
 TARGETS: dict[str, Callable[[bytes, Path], None]] = {
     target.__name__: target
-    for target in (vcf, vcf_files, bcf, reference, config, checkpoint, labels)
+    for target in (vcf, vcf_files, bcf, reference, config, checkpoint, labels, store)
 }
 
 
@@ -247,6 +351,17 @@ def seeds(target: str) -> list[bytes]:
             b"chr1_9_G_A_b38\tLiver\tA\t0.001\n",
             b"pvariant_id\tgene_id\tslope\tpval_nominal\nchr1_13550_G_A_b38\tA\t-0.5\t1e-9\n",
             b"tchrom\tpos\tref\talt\tlabel\tgroup\teffect\nchr1\t5\tA\tC\t1\tg\t0.5\n1\t7\tA\tC\t0\tg\t\n",
+        ]
+    if target == "store":
+        size = len(_sound_store()[0][_CONTIG])
+        middle = (size // 2).to_bytes(3)
+        return [
+            b"a",
+            b"a" + middle + b"\x01\x00",
+            b"a" + middle + b"\x00\x00",
+            b"i\x00\x01\x40\x02\xff\xff",
+            b"s\x00\x00\x30\x01Z",
+            b"S\x00\x00\x05\x03xyz",
         ]
     whole = (CHECKPOINT / "model.safetensors").read_bytes()
     header = json.loads(whole[8 : 8 + int.from_bytes(whole[:8], "little")])
