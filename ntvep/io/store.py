@@ -58,10 +58,9 @@ _WEIGHTS = (0, 8, 16)
 # What an Arrow file begins with.
 _MAGIC = b"ARROW1\0\0"
 _ONE_THREAD = pa.ipc.IpcReadOptions(use_threads=False)
-# Blocks that a process keeps unpacked; more in one look-up are read by several threads, as many at
-# once as are worth opening the file for.
+# Blocks that a process keeps unpacked, and that are read at once; of more in one look-up several
+# threads read so many each.
 _KEPT = 64
-_AT_ONCE = 256
 _WORKERS = min(4, os.cpu_count() or 1)
 # ALT codes of each REF code, and the column of each pair; what is not an SNV has column 3.
 ALTS = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2], [dna.N] * 3], np.uint8)
@@ -198,7 +197,7 @@ class Store:
             last = int(np.searchsorted(places.blocks, -(-within.stop // BASES)))
         with _opened(self, places) as file:
             for number in range(first, last):
-                yield _read(self, places, number, file)
+                yield from _read(self, places, [number], file)
 
     def find(self, chrom: str, places: Int64[np.ndarray, "snv"], refs: Dna, alts: Dna) -> Found:
         """Look SNVs up, fastest in the order of their places.
@@ -226,9 +225,11 @@ class Store:
                     for part, plane in enumerate(block.planes[name]):
                         into[part, some] = plane[which]
 
-        def pick_from_file(groups: Iterable[np.ndarray]) -> None:
+        def pick_from_file(groups: Sequence[np.ndarray]) -> None:
+            wanted = [int(numbers[some[0]]) for some in groups]
             with _opened(self, here) as file:
-                pick(groups, lambda number: _read(self, here, number, file))
+                blocks = dict(zip(wanted, _read(self, here, wanted, file), strict=True))
+            pick(groups, blocks.__getitem__)
 
         if (contig := self.name_of(chrom)) is None:
             return self._found(statuses, planes)
@@ -245,7 +246,7 @@ class Store:
             pick(groups, lambda number: _cached(self, here, number))
         else:
             # SNVs of a whole genome: nearly each has a block of its own, and unpacking bounds all.
-            parts = [groups[at : at + _AT_ONCE] for at in range(0, len(groups), _AT_ONCE)]
+            parts = [groups[at : at + _KEPT] for at in range(0, len(groups), _KEPT)]
             with ThreadPoolExecutor(_WORKERS) as pool:
                 list(pool.map(pick_from_file, parts))
         return self._found(statuses, planes)
@@ -387,8 +388,8 @@ def _opened(store: Store, places: _Places) -> Iterator[BinaryIO]:
         yield file
 
 
-def _read(store: Store, places: _Places, number: int, file: BinaryIO) -> Block:
-    """A block, its checksum proven before anything is unpacked."""
+def _packed_block(store: Store, places: _Places, number: int, file: BinaryIO) -> bytes:
+    """A block as it lies in its file, its checksum proven before anything is unpacked."""
     path = store.folder / places.contig.file
     start = int(places.blocks[number]) * BASES
     try:
@@ -400,22 +401,33 @@ def _read(store: Store, places: _Places, number: int, file: BinaryIO) -> Block:
             path,
             f"block {number} ({places.contig.name}, {BASES} bases from {start + 1}) is changed",
         )
-    # As a stream of its own: only that is read without threads, which cost more than they save.
-    stream = pa.py_buffer(places.schema + packed)
-    batch = pa.ipc.open_stream(stream, options=_ONE_THREAD).read_next_batch()
-    columns = {name: _array(column) for name, column in zip(batch.schema.names, batch, strict=True)}
-    planes = {
-        name: tuple(columns[f"{name}.{part}"] for part in range(len(_WEIGHTS)))
-        for name in store.about.steps
-    }
-    steps = store.about.steps
-    return Block(places.contig.name, start, columns["ref"], columns["status"], steps, planes)
+    return packed
+
+
+def _read(store: Store, places: _Places, numbers: Sequence[int], file: BinaryIO) -> list[Block]:
+    """Blocks, unpacked in one call of Arrow: threads that do so wait for each other at its ends."""
+    packed = [_packed_block(store, places, number, file) for number in numbers]
+    # As a stream of their own: only that is read without Arrow's threads, which cost more than
+    # they save.
+    stream = pa.py_buffer(b"".join((places.schema, *packed)))
+    table = pa.ipc.open_stream(stream, options=_ONE_THREAD).read_all()
+    columns = {name: table.column(name).chunks for name in table.column_names}
+    steps, blocks = store.about.steps, []
+    for row, number in enumerate(numbers):
+        planes = {
+            name: tuple(_array(columns[f"{name}.{part}"][row]) for part in range(len(_WEIGHTS)))
+            for name in steps
+        }
+        start = int(places.blocks[number]) * BASES
+        ref, status = (_array(columns[name][row]) for name in ("ref", "status"))
+        blocks.append(Block(places.contig.name, start, ref, status, steps, planes))
+    return blocks
 
 
 @lru_cache(maxsize=_KEPT)
 def _cached(store: Store, places: _Places, number: int) -> Block:
     with _opened(store, places) as file:
-        return _read(store, places, number, file)
+        return _read(store, places, [number], file)[0]
 
 
 def _array(column: pa.Array) -> Any:
