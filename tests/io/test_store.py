@@ -279,3 +279,29 @@ def test_a_batch_is_a_block(folder):
     assert file.num_record_batches == len(blocks) == 3
     for number, block in enumerate(blocks):
         assert (file.get_batch(number).column("ref").to_numpy() == block.ref).all()
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_many_blocks_are_read_by_threads(folder, monkeypatch, at_once):
+    """As SNVs of a whole genome are; in any order, with some that the store does not have."""
+    rng = np.random.default_rng(4)
+    order = rng.permutation(len(FIRST.places))
+    places, refs, alts = (array[order] for array in (FIRST.places, FIRST.refs, FIRST.alts))
+    places[::50] += 5 * BASES
+    refs[1::50] = (refs[1::50] + 1) % 4
+    expected = open_store(folder).find("chr1", places, refs, alts)
+    monkeypatch.setattr(stores, "_KEPT", at_once)
+    found = open_store(folder).find("chr1", places, refs, alts)
+    assert (found.statuses == expected.statuses).all()
+    assert (found.statuses[::50] == ABSENT).all()
+    known = found.statuses != ABSENT
+    assert (found.statuses == FIRST.statuses[order])[known].all()
+    assert known.sum() > 0.9 * len(order)
+    for name in STEPS:
+        np.testing.assert_array_equal(found.scores[name], expected.scores[name])
+    path = folder / "chr1.arrow"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"chr1\.arrow: block \d \(chr1, "):
+        open_store(folder).find("chr1", places, refs, alts)
