@@ -1,6 +1,7 @@
 """simulated clusters -> how often 95 % intervals hold the truth: the table of docs/evaluation.md.
 
     python -m benchmarks.coverage --data-sets 2000 --workers 2 > benchmarks/coverage.tsv
+    python -m benchmarks.coverage --data-sets 2000 --match-groups > benchmarks/coverage_matched.tsv
     python -m benchmarks.coverage --table benchmarks/coverage.tsv
 
 A variant's score is a shift for positives, plus what its cluster shares, plus what is its own, all
@@ -9,6 +10,9 @@ second score has half of its noise in common with the first. The truth is that o
 different clusters: of a new gene. Clusters are of one size, or of sizes in proportion to 1, 1/2,
 1/3, ... (Zipf) with positives and negatives in the same clusters, or, "apart", with the largest
 clusters of positives the smallest of negatives. The cells with the least work come first.
+
+Match groups are clusters of one positive and as many negatives each. Pairwise accuracy compares
+variants of one group, so that its truth is that within a cluster.
 """
 
 import argparse
@@ -23,14 +27,22 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from ntvep.evaluate import uncertainty
+from ntvep.evaluate import genes, uncertainty
 
 SIZES = ((10, 10), (10, 200), (20, 200), (50, 50), (50, 2_000), (200, 2_000))
 CLUSTERS = (3, 5, 10, 20, 50, 200)
 SHAPES = ("equal", "zipf", "zipf apart")
 # The second score of a pair.
 WEAKER = {0.5: 0.5, 0.8: 0.75, 0.96: 0.93}
-STATISTICS = ("auroc", "auprc", "auroc_difference", "auprc_difference")
+GROUPS = (10, 20, 50, 200)
+NEGATIVES_OF_A_GROUP = (1, 9)
+NAMES = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "auroc_difference": "AUROC difference",
+    "auprc_difference": "AUPRC difference",
+    "pairwise": "pairwise accuracy",
+}
 _INTERVALS = {
     "auroc": (uncertainty.auroc_interval, uncertainty.auroc_difference),
     "auprc": (uncertainty.auprc_interval, uncertainty.auprc_difference),
@@ -59,6 +71,16 @@ def cells() -> list[Cell]:
         if k <= min(m, n)
     ]
     return sorted(found, key=lambda c: (c.positives + c.negatives) * min(c.clusters, 32))
+
+
+def matched_cells() -> list[Cell]:
+    """The grid of match groups."""
+    return [
+        Cell(groups, groups * negatives, groups, "equal", icc, auroc)
+        for groups, negatives, icc, auroc in product(
+            GROUPS, NEGATIVES_OF_A_GROUP, (0.0, 0.3), WEAKER
+        )
+    ]
 
 
 def effective(cell: Cell) -> float:
@@ -113,21 +135,25 @@ def simulated(cell: Cell, data_sets: int, seed: int) -> Iterator[tuple[np.ndarra
         yield label, of_row, *scores
 
 
-def coverage(cell: Cell, data_sets: int = 2_000, seed: int = 1) -> dict[str, object]:
+def coverage(
+    cell: Cell, data_sets: int = 2_000, seed: int = 1, *, matched: bool = False
+) -> dict[str, object]:
     """Coverage, mean width and misses on either side of each statistic's intervals.
 
     A cell with too few effective clusters has no interval and is not simulated.
     """
+    intervals, truth = (
+        (_in_groups, _truth_in_groups(cell)) if matched else (_intervals, _truth(cell))
+    )
     number = effective(cell)
     if number < uncertainty.FEWEST_CLUSTERS:
         data_sets = 0
-    found: dict[str, list[np.ndarray]] = {name: [] for name in STATISTICS}
+    found: dict[str, list[np.ndarray]] = {name: [] for name in truth}
     for label, of_row, *scores in simulated(cell, data_sets, seed):
-        for name, ends in _intervals(cell, label, of_row, scores).items():
+        for name, ends in intervals(cell, label, of_row, scores).items():
             found[name].append(ends)
     row: dict[str, object] = {f.name: getattr(cell, f.name) for f in fields(cell)}
     row |= {"data_sets": data_sets, "effective": round(number, 2)}
-    truth = _truth(cell)
     for name, parts in found.items():
         low, high = np.concatenate(parts, axis=-1) if parts else np.empty((2, 0))
         given = np.isfinite(low)
@@ -159,6 +185,28 @@ def _intervals(
     return ends
 
 
+def _in_groups(
+    cell: Cell, label: np.ndarray, of_row: np.ndarray, scores: list[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Ends of the intervals of the first score in match groups [end, data set]."""
+    both = _intervals(cell, label, of_row, scores)
+    ends = []
+    for row in scores[0]:
+        order = np.argsort(row)
+        data = (label[order][None], row[order][None], of_row[order][None])
+        won = uncertainty.won_inside(*data, cell.clusters)[0]
+        found = genes.mean_of_parts(won * cell.clusters / cell.negatives).found
+        ends.append((found.low, found.high))
+    return {"pairwise": np.array(ends).T, "auroc": both["auroc"], "auprc": both["auprc"]}
+
+
+def _truth_in_groups(cell: Cell) -> dict[str, float]:
+    """As :func:`_truth`; within a group what it shares cancels, so that pairs are easier."""
+    within = stats.norm.cdf(stats.norm.ppf(cell.auroc) / np.sqrt(1 - cell.icc))
+    between = _truth(cell)
+    return {"pairwise": float(within), "auroc": between["auroc"], "auprc": between["auprc"]}
+
+
 def _truth(cell: Cell) -> dict[str, float]:
     prevalence = cell.positives / (cell.positives + cell.negatives)
     aurocs = (cell.auroc, WEAKER[cell.auroc])
@@ -178,21 +226,27 @@ def markdown(table: pl.DataFrame) -> str:
     """
     simulated = table.filter(pl.col("data_sets") > 0)
     by = ["positives", "negatives", "clusters", "shape", "effective"]
+    statistics = [name for name in NAMES if f"{name}_coverage" in table.columns]
     lines = [
-        "| positives + negatives | clusters | effective | cells | AUROC | width | AUPRC | width "
-        "| AUROC difference | width | AUPRC difference | width |",
-        "|---" * 12 + "|",
+        " | ".join(
+            (
+                "| positives + negatives | clusters | effective | cells",
+                *(f"{NAMES[name]} | width" for name in statistics),
+            )
+        )
+        + " |",
+        "|---" * (4 + 2 * len(statistics)) + "|",
     ]
     outside = []
     for design, rows in simulated.sort(by[:-1]).group_by(by, maintain_order=True):
         m, n, k, shape, number = design
         cell = f"| {m} + {n:,} | {k}, {shape} | {number:.1f} | {rows.height} |"
-        for name in STATISTICS:
+        for name in statistics:
             of = rows[f"{name}_coverage"]
             ends = sorted({f"{100 * x:.1f}" for x in (of.min(), of.max())}, key=float)
             cell += f" {' to '.join(ends)} | {rows[f'{name}_width'].mean():.2f} |"
         lines.append(cell)
-    for name in STATISTICS:
+    for name in statistics:
         covered = pl.col(f"{name}_coverage")
         outside += [
             f"| {name.replace('_', ' ')} | {row['positives']} + {row['negatives']:,} | "
@@ -212,14 +266,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Coverage of 95 % intervals; see the docstring.")
     parser.add_argument("--data-sets", type=int, default=2_000)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--match-groups", action="store_true")
     parser.add_argument("--table", type=Path)
     given = parser.parse_args()
     if given.table:
         print(markdown(pl.read_csv(given.table, separator="\t", null_values="nan")))
         return
-    grid = cells()
+    grid = matched_cells() if given.match_groups else cells()
+    run = partial(coverage, data_sets=given.data_sets, matched=given.match_groups)
     with ProcessPoolExecutor(given.workers) as pool:
-        for number, row in enumerate(pool.map(partial(coverage, data_sets=given.data_sets), grid)):
+        for number, row in enumerate(pool.map(run, grid)):
             if not number:
                 print(*row, sep="\t")
             print(*row.values(), sep="\t", flush=True)

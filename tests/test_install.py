@@ -78,7 +78,6 @@ def test_mypy_finds_an_editable_install(editable, tmp_path):
     [
         (("evaluate", "a.parquet", "-l", "b.parquet", "-o", "r"), "altair"),
         (("evaluate", "a.parquet", "-l", "b.parquet", "-o", "r"), "jinja2"),
-        (("compare", "x.vcf", "--positive", "A=1", "--negative", "A=2"), "sklearn"),
         (("evaluate", "a.parquet", "-l", "b.parquet", "-o", "r"), "vl_convert"),
     ],
 )
@@ -101,9 +100,7 @@ def test_the_model_side_needs_no_extra(tmp_path):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     names = {Requirement(text).name for text in extras["workflow"] + extras["report"]}
-    imported = {
-        {"scikit-learn": "sklearn", "vl-convert-python": "vl_convert"}.get(n, n) for n in names
-    }
+    imported = {{"vl-convert-python": "vl_convert"}.get(n, n) for n in names}
     sequence = "ACGTTGCAAG" * 40
     (tmp_path / "ref.fa").write_text(f">chr1\n{sequence}\n")
     words = ["score", "chr1:201:A:C", "-r", "ref.fa", "-m", str(ROOT / "tests/golden/v2"),

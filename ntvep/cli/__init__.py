@@ -45,7 +45,7 @@ _TORCH_OUT_OF_MEMORY = "can't allocate memory"
 _NOT_UTF8 = re.compile(r"[^\n/]*[\ud800-\udfff][^\n/]*")
 
 # What an installation without extras lacks (pyproject.toml).
-_EXTRAS = dict.fromkeys(("altair", "jinja2", "sklearn", "vl_convert"), "report") | {
+_EXTRAS = dict.fromkeys(("altair", "jinja2", "vl_convert"), "report") | {
     "snakemake": "workflow",
     "yaml": "workflow",
 }

@@ -41,7 +41,7 @@ from ntvep.schema import COMPARED, LABELS, LLR_CALIBRATED, LLR_PERCENTILE
 _log = logging.getLogger("ntvep")
 
 # What computes the numbers, for the methods of a paper.
-_SOFTWARE = ("ntvep", "numpy", "polars", "scipy", "scikit-learn")
+_SOFTWARE = ("ntvep", "numpy", "polars", "scipy")
 _LABEL_KEY = ("source", "label_chrom", "label_pos", "label_ref", "label_alt")
 
 

@@ -174,17 +174,26 @@ def analyse(table: pl.DataFrame, scores: Sequence[Score], *, name: str) -> Analy
     clusters = metrics.clusters(table)
     labelled = table["label"].is_not_null().to_numpy()
     known = table.filter(labelled)
-    rows = _Rows(table, clusters, known, clusters.rows(labelled), match_groups(known))
+    rows = _Rows(
+        table,
+        clusters,
+        known,
+        clusters.rows(labelled),
+        match_groups(known),
+        {column: _levels(known[column]) for column in FAMILIES if column in known.columns},
+        _blocks(known),
+    )
     with ThreadPoolExecutor(_workers()) as pool:
         judged = dict(zip(scores, pool.map(lambda score: _judge(rows, score), scores), strict=True))
         differences = list(pool.map(lambda pair: _difference(rows, judged, *pair), _pairs(scores)))
+    places = _places(rows, scores[0])
     parts = {
         "headline": [
             *({**_about(score), **j.headline} for score, j in judged.items()),
             # In an assay of one gene there is no other gene to be told from.
             *([] if clusters.within else _gene_prevalence(rows)),
         ],
-        "common": _common(rows, scores),
+        "common": _common(rows, judged),
         "differences": differences,
         **{
             part: [
@@ -193,12 +202,16 @@ def analyse(table: pl.DataFrame, scores: Sequence[Score], *, name: str) -> Analy
             for part, rows_of in _PARTS.items()
         },
         "severity_levels": _severity_levels(table, scores),
-        "hits": _hits(rows, scores[0]),
-        "surprising": _surprising(rows, scores[0]),
+        "hits": _hits(places),
+        "surprising": _surprising(places),
         "scatter": _scatter(rows, scores[0]),
         "statuses": _statuses(table, scores),
     }
     tables = {part: _table(rows) for part, rows in parts.items()}
+    tables["genes"] = pl.concat(
+        [_genes(rows, score, j.by_gene) for score, j in judged.items() if j.by_gene]
+        or [pl.DataFrame()]
+    )
     positives = int(rows.labelled["label"].sum())
     return Analysis(
         name,
@@ -213,6 +226,8 @@ def analyse(table: pl.DataFrame, scores: Sequence[Score], *, name: str) -> Analy
 
 
 _Row = dict[str, object]
+_Parts = Mapping[str, Sequence[tuple[str, Ranked]]]
+"""By column, the scored variants of each level of it."""
 
 
 def _table(rows: Sequence[_Row]) -> pl.DataFrame:
@@ -227,13 +242,20 @@ def _table(rows: Sequence[_Row]) -> pl.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """All variants, and those of them that are positive or negative."""
+    """All variants, and those of them that are positive or negative.
+
+    Attributes:
+        levels: of the columns of :data:`FAMILIES` that the labels have.
+        of_block: number of the block of the genome of each labelled variant.
+    """
 
     table: pl.DataFrame
     clusters: Clusters
     labelled: pl.DataFrame
     labelled_clusters: Clusters
     matched: Matched | None
+    levels: Mapping[str, "_Levels"]
+    of_block: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +268,7 @@ class _Judged:
     strata: list[_Row]
     averages: list[_Row]
     matched: list[_Row]
-    genes: list[_Row]
+    by_gene: genes.Genes | None
     effects: list[_Row]
     severity: list[_Row]
     distributions: list[_Row]
@@ -260,7 +282,6 @@ _PARTS: Mapping[str, Callable[[_Judged], list[_Row]]] = {
     "strata": lambda judged: judged.strata,
     "averages": lambda judged: judged.averages,
     "match_groups": lambda judged: judged.matched,
-    "genes": lambda judged: judged.genes,
     "effects": lambda judged: judged.effects,
     "severity": lambda judged: judged.severity,
     "distributions": lambda judged: judged.distributions,
@@ -295,16 +316,19 @@ def _judge(rows: _Rows, score: Score) -> _Judged:
     found = metrics.discrimination(data, curves=True) if data.is_enough else None
     is_score, has_genes = score.kind == "score", not rows.clusters.within
     calibrated = calibrate(data) if is_score else None
+    parts = {column: list(_parts(rows, data, column)) for column in rows.levels}
+    strata = list(_strata(rows, parts))
+    by_gene = genes.by_gene(data) if has_genes and (found or is_score) else None
     return _Judged(
         data,
         found,
-        _figures(data, len(label), found) | _by_kind(rows.labelled, data),
+        _figures(data, len(label), found) | _by_kind(rows, data, strata),
         _curves(found) if found else [],
         list(_sensitivity(data, found)) if found else [],
-        list(_strata(rows.labelled, data)),
-        [_averages(rows.labelled, data, found)] if found and has_genes else [],
-        list(_in_match_groups(rows, data, score)),
-        list(_genes(data)) if is_score and has_genes else [],
+        strata,
+        [_averages(rows, data, found, by_gene, parts)] if found and by_gene else [],
+        list(_in_match_groups(rows, data, score, parts)),
+        by_gene if is_score else None,
         _effects(rows, score),
         _severity(rows, score) if score.column != "consequence_rank" else [],
         list(_distributions(data, score)) if is_score else [],
@@ -351,24 +375,29 @@ def _interval(name: str, found: Interval | None) -> _Row:
     return dict(zip((name, f"{name}_low", f"{name}_high"), map(_known, values), strict=True))
 
 
-def _by_kind(labelled: pl.DataFrame, data: Ranked) -> _Row:
+def _by_kind(rows: _Rows, data: Ranked, strata: Sequence[_Row]) -> _Row:
     """AUROC of SNVs and of indels apart, where there are both: scores of the two do not compare."""
-    kind = labelled["variant_type"].cast(pl.String)
+    kinds = rows.levels["variant_type"]
+    by_type = {row["stratum"]: row for row in strata if row["family"] == FAMILIES["variant_type"]}
     row: _Row = {}
     for name, types in (("snv", ("SNV",)), ("indel", _INDELS)):
-        part = data.some(kind.is_in(types).to_numpy()[data.row])
-        found = metrics.discrimination(part) if part.is_enough else None
-        row |= {f"{name}_positives": part.positives, f"{name}_negatives": part.negatives}
-        row |= _interval(f"{name}_auroc", found.auroc if found else None)
+        present = [by_type[of_type] for of_type in types if of_type in by_type]
+        if len(present) == 1:
+            (figures,) = present
+        else:
+            part = data.some(np.isin(kinds.names, types)[kinds.of_row[data.row]])
+            found = metrics.discrimination(part) if part.is_enough else None
+            figures = _figures(part, len(part.label), found)
+        row |= {f"{name}_{of_class}": figures[of_class] for of_class in ("positives", "negatives")}
+        row |= {f"{name}_auroc{end}": figures[f"auroc{end}"] for end in ("", "_low", "_high")}
     return row
 
 
-def _averages(labelled: pl.DataFrame, data: Ranked, found: Discrimination) -> _Row:
+def _averages(
+    rows: _Rows, data: Ranked, found: Discrimination, by_gene: genes.Genes, parts: _Parts
+) -> _Row:
     """The pooled AUROC beside those in which no gene, place or consequence counts for its size."""
-    by_gene = genes.by_gene(data)
     within = genes.within_genes(by_gene)
-    block = pl.concat_str("chrom", pl.lit(":"), pl.col("pos") // genes.BLOCK_BASES)
-    number = labelled.select(block.rank("dense").cast(pl.Int64) - 1).to_series().to_numpy()
     between = genes.between_genes(data, by_gene)
     row: _Row = {
         "positives": data.positives,
@@ -382,12 +411,12 @@ def _averages(labelled: pl.DataFrame, data: Ranked, found: Discrimination) -> _R
     }
     consequences = [
         part
-        for _, part in _parts(labelled, data, "consequence")
+        for _, part in parts["consequence"]
         if part.is_enough and len(part.label) >= genes.FEWEST_OF_CONSEQUENCE
     ]
-    chromosomes = [part for _, part in _parts(labelled, data, "chrom") if part.positives]
+    chromosomes = [part for _, part in parts["chrom"] if part.positives]
     for name, average in (
-        ("blocks", genes.balanced(data, number[data.row])),
+        ("blocks", genes.balanced(data, rows.of_block[data.row])),
         ("consequences", genes.macro(consequences)),
         ("chromosomes", genes.by_chromosome(chromosomes)),
     ):
@@ -396,16 +425,16 @@ def _averages(labelled: pl.DataFrame, data: Ranked, found: Discrimination) -> _R
     return row
 
 
-def _in_match_groups(rows: _Rows, data: Ranked, score: Score) -> Iterable[_Row]:
+def _in_match_groups(rows: _Rows, data: Ranked, score: Score, parts: _Parts) -> Iterable[_Row]:
     """Each score within match groups: of all variants, and of each consequence.
 
     Features and baselines are there too: what they reach is what matching left.
     """
     if rows.matched is None:
         return
-    parts = [("all", data), *_parts(rows.labelled, data, "consequence")]
+    subsets = [("all", data), *parts["consequence"]]
     # With one consequence it would be said twice.
-    for subset, part in parts if len(parts) > 2 else parts[:1]:
+    for subset, part in subsets if len(subsets) > 2 else subsets[:1]:
         scored, chrom = rows.matched.scored(part)
         found = in_groups(scored, chrom)
         yield {
@@ -422,34 +451,36 @@ def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _parts(labelled: pl.DataFrame, data: Ranked, column: str) -> Iterable[tuple[str, Ranked]]:
+def _parts(rows: _Rows, data: Ranked, column: str) -> Iterable[tuple[str, Ranked]]:
     """Scored variants of each level of a column, in the order of their score."""
-    values = _levels(labelled[column])
-    codes = labelled[column].cast(pl.String)
-    code = codes.replace_strict(
-        values, range(len(values)), default=-1, return_dtype=pl.Int32
-    ).to_numpy()[data.row]
+    levels = rows.levels[column]
+    code = levels.of_row[data.row]
     # Stable: within a level variants keep the order of their score.
     places = np.argsort(code, kind="stable")
-    ends = np.searchsorted(code[places], np.arange(-1, len(values)), side="right")
-    for number, value in enumerate(values):
-        yield value, data.some(places[ends[number] : ends[number + 1]])
+    ends = np.cumsum(np.bincount(code, minlength=len(levels.names) + 1))
+    for name, begin, end in zip(levels.names, np.append(0, ends), ends, strict=False):
+        yield name, data.some(places[begin:end])
 
 
-def _genes(data: Ranked) -> Iterable[_Row]:
+def _genes(rows: _Rows, score: Score, found: genes.Genes) -> pl.DataFrame:
     """AUROC within each gene that has variants, those with most pairs first."""
-    found = genes.by_gene(data)
-    order = np.lexsort((-found.positives - found.negatives, -found.pairs))
-    for number in order[(found.positives + found.negatives)[order] > 0]:
-        few = min(found.positives[number], found.negatives[number]) < metrics.TOO_FEW
-        yield {
-            "gene": data.clusters.names[number] if data.clusters.names else str(number),
-            "positives": int(found.positives[number]),
-            "negatives": int(found.negatives[number]),
-            "share_of_pairs": float(found.pairs[number] / max(found.pairs.sum(), 1)),
-            "auroc": None if few else float(found.auroc[number]),
-            "note": TOO_FEW if few else "",
+    pairs, sizes = found.pairs, found.positives + found.negatives
+    order = np.lexsort((-sizes, -pairs))
+    order = order[sizes[order] > 0]
+    names = rows.clusters.names or [str(number) for number in range(len(sizes))]
+    few = np.minimum(found.positives, found.negatives) < metrics.TOO_FEW
+    table = pl.DataFrame(
+        {
+            "gene": [names[number] for number in order],
+            "positives": found.positives[order].astype(np.int64),
+            "negatives": found.negatives[order].astype(np.int64),
+            "share_of_pairs": pairs[order] / max(pairs.sum(), 1),
+            "auroc": np.where(few, np.nan, found.auroc)[order],
+            "few": few[order],
         }
+    ).with_columns(pl.col("auroc").fill_nan(None))
+    note = pl.when("few").then(pl.lit(TOO_FEW)).otherwise(pl.lit("")).alias("note")
+    return table.select(pl.lit(score.name).alias("score"), pl.exclude("few"), note)
 
 
 def _gene_prevalence(rows: _Rows) -> Iterable[_Row]:
@@ -481,30 +512,41 @@ def _gene_prevalence(rows: _Rows) -> Iterable[_Row]:
     yield row
 
 
-def _common(rows: _Rows, scores: Sequence[Score]) -> list[_Row]:
+def _common(rows: _Rows, judged: Mapping[Score, _Judged]) -> list[_Row]:
     """Every score on the variants that all scores and features have.
 
     A baseline is there if it has all of these too: the mutation class, which only SNVs have, would
     else decide what the scores are compared on.
     """
-    if sum(score.kind != "baseline" for score in scores) < 2:
+    if sum(score.kind != "baseline" for score in judged) < 2:
         return []
-    values = {score: _oriented(rows.labelled, score) for score in scores}
-    has = np.all([~np.isnan(v) for score, v in values.items() if score.kind != "baseline"], axis=0)
-    label, clusters = rows.labelled["label"].to_numpy()[has], rows.labelled_clusters.rows(has)
+    all_have = np.logical_and.reduce(
+        [_has(rows, of) for score, of in judged.items() if score.kind != "baseline"]
+    )
+    variants = int(all_have.sum())
     found = []
-    for score, value in values.items():
-        if np.isnan(value[has]).any():
-            continue
-        data = metrics.ranked(label, value[has], clusters)
-        judged = metrics.discrimination(data) if data.is_enough else None
-        found.append(_about(score) | _figures(data, int(has.sum()), judged))
+    for score, of in judged.items():
+        data, judgement = _on(of, all_have)
+        if len(data.label) == variants:
+            found.append(_about(score) | _figures(data, variants, judgement))
     return found
 
 
-def _hits(rows: _Rows, score: Score) -> list[_Row]:
-    """The variants of a class too small for a number, and the percentiles of their scores."""
-    known = _places(rows, score)
+def _on(judged: _Judged, chosen: np.ndarray) -> tuple[Ranked, Discrimination | None]:
+    """A score on some of the labelled variants; of all of them it was judged before."""
+    kept = chosen[judged.data.row]
+    if kept.all():
+        return judged.data, judged.found
+    data = judged.data.some(kept)
+    return data, metrics.discrimination(data) if data.is_enough else None
+
+
+def _hits(known: pl.DataFrame) -> list[_Row]:
+    """The variants of a class too small for a number, and the percentiles of their scores.
+
+    Args:
+        known: see :func:`_places`.
+    """
     label = known["label"]
     small = [of for of in (True, False) if 0 < (label == of).sum() < metrics.TOO_FEW]
     found = known.filter(pl.col("label").is_in(small)).sort("oriented", descending=True)
@@ -543,20 +585,47 @@ def _sensitivity(data: Ranked, found: Discrimination) -> Iterable[_Row]:
         }
 
 
-def _strata(labelled: pl.DataFrame, data: Ranked) -> Iterable[_Row]:
-    for family, column in ((f, c) for c, f in FAMILIES.items() if c in labelled.columns):
-        if labelled[column].drop_nulls().n_unique() < 2:
+def _strata(rows: _Rows, parts: _Parts) -> Iterable[_Row]:
+    for column, family in FAMILIES.items():
+        levels = rows.levels.get(column)
+        if levels is None or len(levels.names) < 2:
             continue
-        counts = dict(labelled[column].cast(pl.String).value_counts().rows())
-        for value, part in _parts(labelled, data, column):
+        for (value, part), count in zip(parts[column], levels.counts, strict=True):
             found = metrics.discrimination(part) if part.is_enough else None
-            yield {"family": family, "stratum": value, **_figures(part, counts[value], found)}
+            yield {"family": family, "stratum": value, **_figures(part, count, found)}
 
 
-def _levels(values: pl.Series) -> list[str]:
-    """Distinct values as text, in the order in which people expect them."""
-    distinct = values.drop_nulls().cast(pl.String).unique().to_list()
-    return sorted(distinct, key=_place_of)
+@dataclass(frozen=True, eq=False)
+class _Levels:
+    """A column of the labelled variants, as numbers.
+
+    Attributes:
+        names: distinct values as text, in the order in which people expect them.
+        counts: labelled variants of each of them.
+        of_row: number of the value of each variant; that after the last where there is none.
+    """
+
+    names: Sequence[str]
+    counts: Sequence[int]
+    of_row: np.ndarray
+
+
+def _levels(values: pl.Series) -> _Levels:
+    text = values.cast(pl.String)
+    names = sorted(text.drop_nulls().unique().to_list(), key=_place_of)
+    number = text.replace_strict(
+        names, range(len(names)), default=len(names), return_dtype=pl.UInt32
+    ).to_numpy()
+    counts = np.bincount(number, minlength=len(names) + 1)[: len(names)]
+    # Numpy sorts 16 bits by radix.
+    few = len(names) < 1 << 16
+    return _Levels(names, counts.tolist(), number.astype(np.uint16) if few else number)
+
+
+def _blocks(labelled: pl.DataFrame) -> np.ndarray:
+    """Number of the block of 500 kb of each variant."""
+    block = pl.struct("chrom", pl.col("pos") // genes.BLOCK_BASES)
+    return labelled.select(block.rank("dense").cast(pl.Int64) - 1).to_series().to_numpy()
 
 
 def _place_of(value: str) -> tuple[int, int, str]:
@@ -685,12 +754,11 @@ def _places(rows: _Rows, score: Score) -> pl.DataFrame:
     )
 
 
-def _surprising(rows: _Rows, score: Score) -> list[_Row]:
+def _surprising(known: pl.DataFrame) -> list[_Row]:
     """Negatives that the score finds most deleterious, positives that it finds least so.
 
     SNVs and indels apart: each kind has a rank of its own.
     """
-    known = _places(rows, score)
     parts = [
         known.filter(pl.col("kind") == kind, pl.col("label") == label)
         .sort("oriented", descending=not label, maintain_order=True)
@@ -746,11 +814,10 @@ def _difference(rows: _Rows, judged: Mapping[Score, _Judged], a: Score, b: Score
     both = _has(rows, of_a) & _has(rows, of_b)
     found = []
     for one in (of_a, of_b):
-        data = one.data.some(both[one.data.row])
-        if not data.is_enough:
+        _, judgement = _on(one, both)
+        if judgement is None:
             return row | {"variants": int(both.sum()), "note": TOO_FEW}
-        is_all = len(data.label) == len(one.data.label)
-        found.append(one.found if is_all and one.found else metrics.discrimination(data))
+        found.append(judgement)
     row["variants"] = int(both.sum())
     differences = metrics.differences(*found)
     for name, difference in zip(("auroc", "auprc"), differences, strict=True):

@@ -96,13 +96,23 @@ def _is_narrow(
     its negatives, whose logarithm differs by b (mean - value) + b^2 variance / 2 from that at the
     value. Windows with too few of a class say nothing.
     """
-    sums = np.array(
+    cut = np.unique(np.concatenate(([0], first, last)))
+    # Sums between cuts are short, and differences of sums over all would cancel.
+    cut = cut[cut < len(data.label)]
+    positive = np.where(data.label, data.score, 0)
+    of_parts = np.array(
         [
-            [np.append(0, np.cumsum(power * of_class)) for power in (1, data.score, data.score**2)]
-            for of_class in (~data.label, data.label)
+            [np.add.reduceat(values, cut) for values in powers]
+            for powers in (
+                (np.ones(len(data.label)), data.score, data.score**2),
+                (data.label.astype(np.float64), positive, positive**2),
+            )
         ]
     )
-    n, total, squares = (sums[:, :, last] - sums[:, :, first]).transpose(1, 0, 2)
+    sums = np.concatenate((np.zeros((2, 3, 1)), np.cumsum(of_parts, axis=-1)), axis=-1)
+    begin, end = np.searchsorted(cut, first), np.searchsorted(cut, last)
+    of_all, of_positives = sums[..., end] - sums[..., begin]
+    n, total, squares = np.stack((of_all - of_positives, of_positives), axis=1)
     mean = total / np.maximum(n, 1)
     deviations = np.maximum(squares - n * mean**2, 0)
     variance = deviations.sum(axis=0) / np.maximum(n.sum(axis=0) - 2, 1)

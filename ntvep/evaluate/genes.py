@@ -116,19 +116,18 @@ def balanced(data: Ranked, of_part: Int[np.ndarray, " variant"]) -> Average:
         data: scored variants, with at least one of each class.
         of_part: number of the part of each of them, from 0.
     """
-    weight = np.zeros(len(data.label))
-    for of_class in (data.label, ~data.label):
-        sizes = np.bincount(of_part[of_class], minlength=int(of_part.max()) + 1)
-        weight[of_class] = 1 / sizes[of_part[of_class]]
-        weight[of_class] /= weight[of_class].sum()
+    part_and_class = 2 * of_part + data.label
+    sizes = np.bincount(part_and_class, minlength=2 * (int(of_part.max()) + 1)).reshape(-1, 2)
+    # A class weighs 1, and each part that has it as much as any other.
+    share = 1 / np.maximum(sizes, 1) / (sizes > 0).sum(axis=0)
+    weight = share.ravel()[part_and_class]
     beaten = _weight_beaten(data, weight)
     value = float((weight * beaten)[data.label].sum())
     influence = weight * (beaten - value)
     n = len(data.clusters.copies)
     by_cluster = np.bincount(data.clusters.of_row, influence, minlength=n)
-    weights = [
-        np.bincount(data.clusters.of_row[c], weight[c], n) for c in (data.label, ~data.label)
-    ]
+    cluster_and_class = 2 * data.clusters.of_row + data.label
+    weights = np.bincount(cluster_and_class, weight, 2 * n).reshape(n, 2).T
     effective = min(float(uncertainty.effective_clusters(w[None])[0]) for w in weights)
     share = np.maximum(*weights)
     found = _interval(value, by_cluster, share, effective)
@@ -139,8 +138,7 @@ def _weight_beaten(
     data: Ranked, weight: Float[np.ndarray, " variant"]
 ) -> Float[np.ndarray, " variant"]:
     """Weight of the other class that a variant is in order with; equal scores count half."""
-    begins = np.flatnonzero(np.append(True, data.score[1:] != data.score[:-1]))
-    run = np.cumsum(np.isin(np.arange(len(data.score)), begins)) - 1
+    run = np.cumsum(np.append(True, data.score[1:] != data.score[:-1])) - 1
     sums = []
     for of_class in (~data.label, data.label):
         of_run = np.bincount(run, weight * of_class)
@@ -161,7 +159,7 @@ def macro(parts: Sequence[Ranked]) -> Average:
     n = len(parts[0].clusters.copies)
     influence, share, values, effective = np.zeros(n), np.zeros(n), [], []
     for data in parts:
-        value = metrics.auroc(data.label, data.score)
+        value = metrics.auroc(data)
         won = uncertainty.pairs_won(data.label[None], data.score[None])[0]
         of_class = np.where(data.label, data.positives, data.negatives)
         others = np.where(data.label, data.negatives, data.positives)
@@ -194,7 +192,7 @@ def by_chromosome(parts: Sequence[Ranked]) -> Average:
     """
     if not parts:
         return _nothing()
-    values = np.array([metrics.auprc(data.label, data.score) for data in parts])
+    values = np.array([metrics.auprc(data) for data in parts])
     weight = np.array([len(data.label) for data in parts], np.float64)
     value = float((weight * values).sum() / weight.sum())
     return _of_parts(value, weight * (values - value) / weight.sum(), weight)

@@ -31,8 +31,8 @@ def methods(
     ) + "." + "".join(_judged(analysis) for analysis in analyses)  # fmt: skip
     named = ", ".join(f"{name} {version}" for name, version in software.items())
     yield (
-        "Statistics. AUROC and average precision (AUPRC) are those of scikit-learn, rank "
-        "correlations those of scipy. 95 % intervals of AUROC, AUPRC and paired differences are by "
+        "Statistics. AUROC and average precision (AUPRC) are computed as scikit-learn does, rank "
+        "correlations as scipy does. 95 % intervals of AUROC, AUPRC and paired differences are by "
         "deletion of one cluster after the other, on the logit scale, with quantiles of Student's "
         "t for the effective number of clusters (Kish) of the scarcer class less one; there is no "
         f"interval with fewer than {uncertainty.FEWEST_CLUSTERS:.0f} effective clusters of a "

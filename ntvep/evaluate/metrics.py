@@ -9,15 +9,14 @@ every statistic of it follows from counts: how many positives and negatives of w
 is one product of a sparse and a dense matrix.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Int, Shaped
-from scipy import sparse, stats
-from sklearn.metrics import average_precision_score, roc_auc_score
+from scipy import sparse
 
 from ntvep.evaluate import uncertainty
 from ntvep.evaluate.uncertainty import Deleted, Ends
@@ -35,6 +34,7 @@ _MOST_CLUSTERS = 100_000
 MOST = 0.5
 """A cluster with more of a class than this share is named."""
 _JOINT_BINS = 128
+_RESAMPLES_AT_ONCE = 50
 
 Draws = Float[np.ndarray, " resample"]
 
@@ -116,11 +116,9 @@ class Ranked:
 
     def some(self, chosen: Shaped[np.ndarray, " some"]) -> "Ranked":
         """Some of the variants: a mask, or ascending places."""
+        place = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
         return Ranked(
-            self.row[chosen],
-            self.label[chosen],
-            self.score[chosen],
-            self.clusters.rows(chosen),
+            self.row[place], self.label[place], self.score[place], self.clusters.rows(place)
         )
 
     @property
@@ -142,8 +140,8 @@ class Ranked:
     def support(self) -> Support:
         """Effective clusters of each class, and whether one holds most of it."""
         effective, words = [], []
-        for name, of_class in (("positives", self.label), ("negatives", ~self.label)):
-            sizes = np.bincount(self.clusters.of_row[of_class])
+        by_class = np.bincount(2 * self.clusters.of_row + self.label, minlength=2)
+        for name, sizes in (("positives", by_class[1::2]), ("negatives", by_class[::2])):
             effective.append(float(uncertainty.effective_clusters(sizes[None])[0]))
             share = sizes.max() / sizes.sum() if sizes.sum() else 0.0
             if share > MOST and self.clusters.names:
@@ -306,15 +304,39 @@ def ranked(
     return Ranked(order, label[order], score[order].astype(np.float64), clusters.rows(order))
 
 
-def auroc(label: Bool[np.ndarray, " variant"], score: Float[np.ndarray, " variant"]) -> float:
-    """Area under the receiver operating characteristic (scikit-learn's)."""
-    # As integers: scikit-learn looks at every single label of another type.
-    return float(roc_auc_score(label.astype(np.int8), score))
+def auroc(data: Ranked) -> float:
+    """Area under the receiver operating characteristic: scikit-learn's, without sorting again."""
+    return _auroc(*_at_or_above(data))
 
 
-def auprc(label: Bool[np.ndarray, " variant"], score: Float[np.ndarray, " variant"]) -> float:
-    """Average precision (scikit-learn's): no interpolation between points."""
-    return float(average_precision_score(label.astype(np.int8), score))
+def auprc(data: Ranked) -> float:
+    """Average precision: scikit-learn's, without sorting again; nothing between points."""
+    return _auprc(*_at_or_above(data))
+
+
+def _auroc(found: Float[np.ndarray, " threshold"], false: Float[np.ndarray, " threshold"]) -> float:
+    # As scikit-learn has it, to the last bit: without the points that lie between others on a line.
+    kept = np.ones(len(found), bool)
+    kept[1:-1] = (np.diff(found, 2) != 0) | (np.diff(false, 2) != 0)
+    rates = (np.append(0, counts[::-1][kept[::-1]] / counts[0]) for counts in (found, false))
+    return float(np.trapezoid(*rates))
+
+
+def _auprc(found: Float[np.ndarray, " threshold"], false: Float[np.ndarray, " threshold"]) -> float:
+    recall = np.append(found / found[0], 0)
+    return max(0.0, float(-np.sum(np.diff(recall) * (found / (found + false)))))
+
+
+def _at_or_above(
+    data: Ranked,
+) -> tuple[Float[np.ndarray, " threshold"], Float[np.ndarray, " threshold"]]:
+    """Positives and negatives with each score or a higher one; scores ascend.
+
+    No threshold lies between equal scores.
+    """
+    first = np.flatnonzero(np.append(True, data.score[1:] != data.score[:-1]))
+    found = data.positives - np.append(0, np.cumsum(data.label))[first]
+    return found.astype(np.float64), (len(data.label) - first - found).astype(np.float64)
 
 
 def discrimination(data: Ranked, *, curves: bool = False) -> Discrimination:
@@ -326,20 +348,19 @@ def discrimination(data: Ranked, *, curves: bool = False) -> Discrimination:
     """
     # A leading dimension: the functions are those of the simulation, which has many sets of data.
     label, score = data.label[None], data.score[None]
-    present, of_row = np.unique(data.clusters.of_row, return_inverse=True)
-    arguments = (label, score, of_row[None], len(present))
+    present = np.bincount(data.clusters.of_row) > 0
+    # Numbers without gaps: clusters that none of these variants lies in are not left out.
+    of_row = (np.cumsum(present) - 1)[data.clusters.of_row]
+    arguments = (label, score, of_row[None], int(present.sum()))
     by_auroc, by_auprc = (
         f(*arguments) for f in (uncertainty.auroc_without, uncertainty.auprc_without)
     )
     scarcer = np.array([data.support.scarcer])
+    counts = _at_or_above(data)
     roc, precision_recall, lacking = _curves(data) if curves else (None, None, 0)
     return Discrimination(
-        auroc=_interval(
-            auroc(data.label, data.score), uncertainty.auroc_interval(by_auroc, scarcer)
-        ),
-        auprc=_interval(
-            auprc(data.label, data.score), uncertainty.auprc_interval(by_auprc, scarcer)
-        ),
+        auroc=_interval(_auroc(*counts), uncertainty.auroc_interval(by_auroc, scarcer)),
+        auprc=_interval(_auprc(*counts), uncertainty.auprc_interval(by_auprc, scarcer)),
         support=data.support,
         auroc_deleted=by_auroc,
         auprc_deleted=by_auprc,
@@ -384,8 +405,9 @@ def spearman(
 
     NaN where x or y is constant. Resamples are counted in up to 128 bins of each variable.
     """
-    value = float(stats.spearmanr(x, y).statistic) if np.ptp(x) and np.ptp(y) else np.nan
-    (of_x, n_x), (of_y, n_y) = _quantile_bins(x, _JOINT_BINS), _quantile_bins(y, _JOINT_BINS)
+    (rank_x, of_x, n_x), (rank_y, of_y, n_y) = _ranks_and_bins(x), _ranks_and_bins(y)
+    # As scipy has it, to the last bit: Pearson's correlation of the ranks.
+    value = float(np.corrcoef(rank_x, rank_y)[1, 0]) if n_x > 1 and n_y > 1 else np.nan
     cells = of_x * n_y + of_y
     counts = resampled(cells, clusters, n_x * n_y)
     whole = np.bincount(cells, minlength=n_x * n_y).astype(np.float32)[:, None]
@@ -420,12 +442,36 @@ def resampled(
     cells: Int[np.ndarray, " variant"], clusters: Clusters, n: int
 ) -> Float[np.ndarray, "cell resample"]:
     """How many variants of each cell each resample holds."""
-    shape = (n, len(clusters.copies))
+    return np.concatenate(list(_in_blocks(cells, clusters, n)), axis=1)
+
+
+def _in_blocks(
+    cells: Int[np.ndarray, " variant"], clusters: Clusters, n: int
+) -> Iterator[Float[np.ndarray, "cell some"]]:
+    """As :func:`resampled`, some resamples at a time, whose counts stay in a cache."""
+    variants = _by_cluster(cells, clusters, n)
+    for begin in range(0, clusters.copies.shape[1], _RESAMPLES_AT_ONCE):
+        yield variants @ clusters.copies[:, begin : begin + _RESAMPLES_AT_ONCE]
+
+
+def _by_cluster(
+    cells: Int[np.ndarray, " variant"], clusters: Clusters, n: int
+) -> Float[np.ndarray, "cell cluster"] | sparse.csc_array:
+    """Variants of each cell and cluster; sparse unless it has fewer places than there are variants.
+
+    A sparse one has a 1 for each variant: to add those of one place would cost more than it saves.
+    """
+    of_row, n_clusters = clusters.of_row, len(clusters.copies)
+    if n * n_clusters <= len(cells):
+        place = cells.astype(np.int64) * n_clusters + of_row
+        counts = np.bincount(place, minlength=n * n_clusters)
+        return counts.astype(np.float32).reshape(n, n_clusters)
+    # Numpy sorts 16 bits by radix.
+    number = of_row.astype(np.uint16) if n_clusters <= 1 << 16 else of_row
+    indices = cells[np.argsort(number, kind="stable")].astype(np.int32)
+    ends = np.cumsum(np.append(0, np.bincount(of_row, minlength=n_clusters)))
     ones = np.ones(len(cells), np.float32)
-    counts: Float[np.ndarray, "cell resample"] = (
-        sparse.csc_matrix((ones, (cells, clusters.of_row)), shape=shape) @ clusters.copies
-    )
-    return counts
+    return sparse.csc_array((ones, indices, ends.astype(np.int32)), shape=(n, n_clusters))
 
 
 def _percent(share: float) -> str:
@@ -450,27 +496,26 @@ def score_bins(data: Ranked, most: int = BINS) -> tuple[Int[np.ndarray, " varian
     return number[value], int(number[-1]) + 1
 
 
-def _quantile_bins(
-    values: Float[np.ndarray, " variant"], most: int
-) -> tuple[Int[np.ndarray, " variant"], int]:
-    """Bin of each value, ascending, and their number; equal values are in one bin."""
-    distinct, inverse = np.unique(values, return_inverse=True)
-    if len(distinct) <= most:
-        return inverse, len(distinct)
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, most + 1)[1:-1]))
-    return np.searchsorted(edges, values, side="right"), len(edges) + 1
+def _ranks_and_bins(
+    values: Float[np.ndarray, " variant"],
+) -> tuple[Float[np.ndarray, " variant"], Int[np.ndarray, " variant"], int]:
+    """Mid-rank and bin of each value, both ascending, and the number of bins.
 
-
-def from_above(
-    counts: Shaped[np.ndarray, "bin two resample"],
-) -> Float[np.ndarray, "bin two resample"]:
-    """Counts in this bin and in those of higher scores."""
-    sums = counts.astype(np.float64)
-    # Row by row: numpy's cumsum along the first axis jumps through memory, and takes five times
-    # as long.
-    for row in range(len(sums) - 2, -1, -1):
-        sums[row] += sums[row + 1]
-    return sums
+    A bin a value if there are few values, else bins of equally many; equal values share both.
+    """
+    order = np.argsort(values)
+    ascending = values[order]
+    first = np.flatnonzero(np.append(True, ascending[1:] != ascending[:-1]))
+    sizes = np.diff(np.append(first, len(values)))
+    if len(first) <= _JOINT_BINS:
+        of_ascending, n = np.repeat(np.arange(len(first)), sizes), len(first)
+    else:
+        shares = np.linspace(0, 1, _JOINT_BINS + 1)[1:-1]
+        edges = np.unique(np.quantile(ascending, shares))
+        of_ascending, n = np.searchsorted(edges, ascending, side="right"), len(edges) + 1
+    rank, of_bin = np.empty(len(values)), np.empty(len(values), np.int64)
+    rank[order], of_bin[order] = np.repeat(first + (sizes + 1) / 2, sizes), of_ascending
+    return rank, of_bin, n
 
 
 def _curves(data: Ranked) -> tuple[Band, Band, int]:
@@ -480,26 +525,30 @@ def _curves(data: Ranked) -> tuple[Band, Band, int]:
     class; without enough clusters for an interval there is no band.
     """
     of_bin, n = score_bins(data)
-    counts = resampled(2 * of_bin + data.label, data.clusters, 2 * n).reshape(n, 2, -1)
-    above = from_above(counts)
-    # No threshold lies between equal scores: the first of them in ascending order counts.
-    first = np.append(True, data.score[1:] != data.score[:-1])
-    found, false = (np.cumsum(c[::-1])[::-1][first] for c in (data.label, ~data.label))
-    has_both = (above[0] > 0).all(axis=0)
-    lacking = int((~has_both).sum())
-    if data.support.scarcer < uncertainty.FEWEST_CLUSTERS:
-        has_both[:] = False
-    # As many positives and negatives as there are, whatever a resample drew.
-    sizes = np.array([data.negatives, data.positives], np.float64)[:, None]
-    scaled = above[:, :, has_both] * (sizes / above[0][:, has_both])
-    false_drawn, found_drawn = np.ascontiguousarray(scaled.transpose(1, 2, 0))
-    bands = []
-    for curve in (_roc, _precision_recall):
-        drawn = [curve(*pair) for pair in zip(found_drawn, false_drawn, strict=True)]
-        none = np.full((2, len(CURVE_POINTS)), np.nan)
-        low, high = np.percentile(drawn, _LEVELS, axis=0) if drawn else none
-        bands.append(Band(curve(found, false), low, high))
-    return bands[0], bands[1], lacking
+    has_band = data.support.scarcer >= uncertainty.FEWEST_CLUSTERS
+    # As many negatives and positives as there are, whatever a resample drew.
+    sizes = np.array([[data.negatives], [data.positives]], np.float64)
+    lacking, drawn = 0, []
+    for part in _in_blocks(2 * of_bin + data.label, data.clusters, 2 * n):
+        # A row for each resample and class, from the highest score on.
+        counts = np.ascontiguousarray(part.reshape(n, 2, -1)[::-1].transpose(2, 1, 0))
+        for above in np.cumsum(counts, axis=-1, dtype=np.float64)[..., ::-1]:
+            if not above[:, 0].all():
+                lacking += 1
+            elif has_band:
+                false, found = above * (sizes / above[:, :1])
+                drawn.append((_roc(found, false), _precision_recall(found, false)))
+    found, false = _at_or_above(data)
+    values = (_roc(found, false), _precision_recall(found, false))
+    ends = (
+        np.percentile(drawn, _LEVELS, axis=0)
+        if drawn
+        else np.full((2, 2, len(CURVE_POINTS)), np.nan)
+    )
+    roc, precision_recall = (
+        Band(value, *of_curve) for value, of_curve in zip(values, ends.swapaxes(0, 1), strict=True)
+    )
+    return roc, precision_recall, lacking
 
 
 def _roc(

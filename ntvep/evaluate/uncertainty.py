@@ -28,6 +28,8 @@ _NEGATIVE, _POSITIVE = 0, 1
 
 Ends = tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"]]
 """Low and high ends of 95 % intervals."""
+Place = Int[np.ndarray, "*batch variant"] | slice
+"""Places among counts, one for each variant; a slice where no two scores are equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +64,11 @@ def cluster_sums(
     values: Shaped[np.ndarray, "*batch variant"], of_row: Int[np.ndarray, "*batch variant"], n: int
 ) -> Float[np.ndarray, "*batch cluster"]:
     """Sum of the values of each cluster."""
-    shape = values.shape[:-1]
-    sets = int(np.prod(shape))
-    place = of_row.reshape(sets, -1) + n * np.arange(sets)[:, None]
-    summed = np.bincount(place.ravel(), values.ravel().astype(np.float64), minlength=sets * n)
+    summed = np.bincount(_of_set(of_row, n), values.ravel(), minlength=_sets(of_row) * n)
     # Of no variants numpy counts in integers, weights or not.
-    sums: Float[np.ndarray, "*batch cluster"] = summed.astype(np.float64).reshape(*shape, n)
+    sums: Float[np.ndarray, "*batch cluster"] = summed.astype(np.float64).reshape(
+        *of_row.shape[:-1], n
+    )
     return sums
 
 
@@ -81,9 +82,9 @@ def auroc_without(
 
     A pair of two clusters is lost with either, a pair within a cluster is counted once.
     """
-    beaten = pairs_won(label, score)
-    of_positives = cluster_sums(np.where(label, beaten, 0), of_row, n)
-    of_negatives = cluster_sums(np.where(label, 0, beaten), of_row, n)
+    by_class = 2 * of_row + label
+    of_both = cluster_sums(pairs_won(label, score), by_class, 2 * n)
+    of_negatives, of_positives = of_both[..., _NEGATIVE::2], of_both[..., _POSITIVE::2]
     inside = won_inside(label, score, of_row, n)
     sizes = class_sizes(label, of_row, n)
     total = sizes.sum(axis=-1, keepdims=True)
@@ -104,12 +105,19 @@ def pairs_won(
 
     Of a positive: negatives below it. Of a negative: positives above it.
     """
-    begin, end = _runs(_changes(score))
-    below_negatives = _between(~label, begin, end)
+    changes = _changes(score)
+    begin, end = _run_begins(changes), _run_ends(changes)
+    before = _counted(~label)
+    place = np.broadcast_to(np.arange(before.shape[-1]), before.shape)
+    if isinstance(begin, slice):
+        # A variant is of one class, so that what counts half counts in neither.
+        negatives, below = before[..., begin], place[..., begin]
+    else:
+        negatives, below = _middle(before, begin, end), _middle(place, begin, end)
     positives = label.sum(axis=-1, keepdims=True)
     won: Float[np.ndarray, "*batch variant"] = np.where(
-        label, below_negatives, positives - _between(label, begin, end)
-    )
+        label, negatives, positives - (below - negatives)
+    ).astype(np.float64)
     return won
 
 
@@ -120,22 +128,36 @@ def won_inside(
     n: int,
 ) -> Float[np.ndarray, "*batch cluster"]:
     """Pairs within each cluster that are in order; equal scores count half."""
-    # Stable: within a cluster variants keep the order of their score.
-    place = np.argsort(of_row, axis=-1, kind="stable")
-    label, score, of_row = (np.take_along_axis(a, place, -1) for a in (label, score, of_row))
-    new_cluster = _changes(of_row)
-    begin, end = _runs(_changes(score) | new_cluster)
-    before = _counted(~label)
-    first, _ = _runs(new_cluster)
-    below = (_at(before, begin) + _at(before, end)) / 2 - _at(before, first)
-    return cluster_sums(np.where(label, below, 0), of_row, n)
+    # Numpy sorts 16 bits by radix. Stable: within a cluster variants keep the order of their score.
+    number = of_row.astype(np.uint16 if n <= 1 << 16 else np.int64)
+    place = _of_set(np.argsort(number, axis=-1, kind="stable"), label.shape[-1])
+    positive = label.ravel()[place]
+    ends = np.cumsum(np.bincount(_of_set(of_row, n), minlength=_sets(of_row) * n))
+    begins = np.append(0, ends)[:-1]
+    negatives = _counted(~positive)
+    at = np.flatnonzero(positive)
+    below = negatives[at].astype(np.float64)
+    if not _changes(score).all():
+        changes = _changes(score.ravel()[place])
+        changes[begins[begins < ends]] = True
+        below = _middle(negatives, _run_begins(changes), _run_ends(changes))[at]
+    # Of the positives before each bound: what is below them.
+    sums = _counted(below)
+    first, last = begins - negatives[begins], ends - negatives[ends]
+    inside = sums[last] - sums[first] - (last - first) * negatives[begins]
+    won: Float[np.ndarray, "*batch cluster"] = inside.reshape(*of_row.shape[:-1], n)
+    return won
 
 
 def class_sizes(
     label: Bool[np.ndarray, "*batch variant"], of_row: Int[np.ndarray, "*batch variant"], n: int
 ) -> Float[np.ndarray, "two *batch cluster"]:
     """Negatives, then positives, of each cluster."""
-    return np.stack([cluster_sums(c, of_row, n) for c in (~label, label)])
+    sets = _sets(of_row)
+    counts = np.bincount(_of_set(2 * of_row + label, 2 * n), minlength=sets * 2 * n)
+    by_class = counts.astype(np.float64).reshape(*of_row.shape[:-1], n, 2)
+    sizes: Float[np.ndarray, "two *batch cluster"] = np.moveaxis(by_class, -1, 0)
+    return sizes
 
 
 def auprc_without(
@@ -154,24 +176,58 @@ def auprc_without(
     """
     if np.ptp(label.sum(axis=-1)):
         raise ValueError("sets of data with different numbers of positives")
-    begin, _ = _runs(_changes(score))
+    changes = _changes(score)
     sizes = class_sizes(label, of_row, n)
     total = sizes.sum(axis=-1)
     prevalence = _ratio(total[_POSITIVE], total.sum(axis=0))[..., None]
-    value, influence = _average_precision(label, begin, prevalence)
+    at_positives = _at_positives(label, changes)
+    value, influence = _average_precision(label, at_positives, _run_ends(changes), prevalence)
     # First order: a cluster's share of the derivative by the weights of its variants.
     without = value[..., None] - cluster_sums(influence, of_row, n)
     weight = _ratio(sizes, total[..., None]).max(axis=0).reshape(-1, n).max(axis=0)
     exact = min(EXACT_DELETIONS, int((weight >= EXACT_SHARE).sum()))
     largest = np.argsort(-weight, kind="stable")[:exact]
-    without[..., largest] = _exactly_without(label, begin, of_row, prevalence, largest)
+    without[..., largest] = _exactly_without(label, at_positives, of_row, prevalence, largest)
     positives = max(float(np.max(total[_POSITIVE])), 1.0)
     return Deleted(value, without, 0.5 / (positives * (positives + 1)))
 
 
+@dataclass(frozen=True, eq=False)
+class _AtPositives:
+    """Precision is evaluated only at positives, which are few.
+
+    Attributes:
+        place: of each positive.
+        first: the first variant of its score.
+        rank: positives before that one.
+        found, false: positives, and negatives, at that score or above.
+    """
+
+    place: Int[np.ndarray, "*batch positive"]
+    first: Int[np.ndarray, "*batch positive"]
+    rank: Int[np.ndarray, "*batch positive"]
+    found: Int[np.ndarray, "*batch positive"]
+    false: Int[np.ndarray, "*batch positive"]
+
+
+def _at_positives(
+    label: Bool[np.ndarray, "*batch variant"], changes: Bool[np.ndarray, "*batch variant"]
+) -> _AtPositives:
+    place = np.nonzero(label)[-1].reshape(*label.shape[:-1], -1)
+    begin = _run_begins(changes)
+    positives, n = place.shape[-1], label.shape[-1]
+    if isinstance(begin, slice):
+        first, rank = place, np.broadcast_to(np.arange(positives), place.shape)
+    else:
+        first = _at(begin, place)
+        rank = _at(_counted(label), first)
+    return _AtPositives(place, first, rank, positives - rank, n - positives - (first - rank))
+
+
 def _average_precision(
     label: Bool[np.ndarray, "*batch variant"],
-    begin: Int[np.ndarray, "*batch variant"],
+    at: _AtPositives,
+    end: Place,
     prevalence: Float[np.ndarray, "*batch one"],
 ) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch variant"]]:
     """Average precision, and its derivative by the weight of each variant.
@@ -179,56 +235,45 @@ def _average_precision(
     With T and F the shares of positives and negatives at or above a score and q the prevalence,
     precision is q T / (q T + (1 - q) F).
     """
-    above, n = [], []
-    for of_class in (label, ~label):
-        before = _counted(of_class)
-        n.append(before[..., -1:])
-        above.append(_ratio(n[-1] - _at(before, begin), n[-1]))
-    true, false = above
+    positives = at.place.shape[-1]
+    negatives = label.shape[-1] - positives
+    true, false = _ratio(at.found, np.array(positives)), _ratio(at.false, np.array(negatives))
     mixed = prevalence * true + (1 - prevalence) * false
     precision = _ratio(prevalence * true, mixed)
-    share = np.where(label, _ratio(np.ones_like(n[0]), n[0]), 0)
-    value = (share * np.where(label, precision, 0)).sum(axis=-1)
-    slope = share * prevalence * (1 - prevalence) * _ratio(np.ones_like(mixed), mixed**2)
-    _, end = _runs(begin == np.arange(begin.shape[-1]))
-    gains = []
-    for of_other, of_class in ((false, true), (-true, false)):
-        # What a variant adds to T or F it adds at every score at or below its own.
-        part = slope * of_other
-        gains.append(_at(_counted(part), end) - (part * of_class).sum(axis=-1, keepdims=True))
-    of_positive = precision - value[..., None] + gains[0]
-    influence = np.where(label, _ratio(of_positive, n[0]), _ratio(gains[1], n[1]))
+    value = precision.sum(axis=-1) / max(positives, 1)
+    slope = prevalence * (1 - prevalence) / max(positives, 1) / mixed**2
+    # What a variant adds to T or F it adds at every score at or below its own.
+    reached = _at(_counted(label), end)
+    for_positives, for_negatives = (
+        _counted(part) - (part * of_class).sum(axis=-1, keepdims=True)
+        for part, of_class in ((slope * false, true), (-slope * true, false))
+    )
+    influence = _at(for_negatives, reached) / max(negatives, 1)
+    of_positive = precision - value[..., None] + _at(for_positives, _at(reached, at.place))
+    np.put_along_axis(influence, at.place, of_positive / max(positives, 1), axis=-1)
     return value, influence
 
 
 def _exactly_without(
     label: Bool[np.ndarray, "*batch variant"],
-    begin: Int[np.ndarray, "*batch variant"],
+    at: _AtPositives,
     of_row: Int[np.ndarray, "*batch variant"],
     prevalence: Float[np.ndarray, "*batch one"],
     clusters: Int[np.ndarray, " some"],
 ) -> Float[np.ndarray, "*batch some"]:
     """Average precision without each of some clusters; NaN where what is left lacks a class."""
     batch = label.shape[:-1]
-    # Precision is evaluated only at positives, which are few.
-    place = np.nonzero(label)[-1].reshape(*batch, -1)
-    first = np.take_along_axis(begin, place, -1)
-    of_positive = np.take_along_axis(of_row, place, -1)
-    negatives = _counted(~label)
-    false = negatives[..., -1:] - _at(negatives, first)
-    # Of each positive the first one of its score.
-    rank = (first - _at(negatives, first)).astype(np.int64)
+    of_positive = _at(of_row, at.place)
+    negatives = label.shape[-1] - at.place.shape[-1]
     found = np.full((*batch, len(clusters)), np.nan)
     for number, cluster in enumerate(clusters):
-        gone = np.cumsum((of_row == cluster) & ~label, axis=-1, dtype=np.int32)
-        # After the place before the first: what is gone at or above it.
-        before = np.where(first > 0, np.take_along_axis(gone, np.maximum(first - 1, 0), -1), 0)
-        left = negatives[..., -1:] - gone[..., -1:]
-        above = _ratio(false - (gone[..., -1:] - before), left)
+        gone = _counted((of_row == cluster) & ~label)
+        left = negatives - gone[..., -1:]
+        above = _ratio(at.false - (gone[..., -1:] - _at(gone, at.first)), left)
         kept = of_positive != cluster
         counted = _counted(kept)
         positives = counted[..., -1:]
-        true = _ratio(positives - _at(counted, rank), positives)
+        true = _ratio(positives - _at(counted, at.rank), positives)
         mixed = prevalence * true + (1 - prevalence) * above
         precision = np.where(kept, _ratio(prevalence * true, mixed), 0)
         value = _ratio(precision.sum(axis=-1, keepdims=True), positives)
@@ -391,41 +436,68 @@ def _changes(values: Shaped[np.ndarray, "*batch variant"]) -> Bool[np.ndarray, "
     return np.concatenate((first, values[..., 1:] != values[..., :-1]), axis=-1)
 
 
-def _runs(
-    changes: Bool[np.ndarray, "*batch variant"],
-) -> tuple[Int[np.ndarray, "*batch variant"], Int[np.ndarray, "*batch variant"]]:
-    """Of each variant the first of its run, and the first after it."""
+def _run_begins(changes: Bool[np.ndarray, "*batch variant"]) -> Place:
+    """Of each variant the first of its run."""
+    if changes.all():
+        return slice(None, -1)
+    place = np.arange(changes.shape[-1])
+    begin: Int[np.ndarray, "*batch variant"] = np.maximum.accumulate(
+        np.where(changes, place, 0), axis=-1
+    )
+    return begin
+
+
+def _run_ends(changes: Bool[np.ndarray, "*batch variant"]) -> Place:
+    """Of each variant the first after its run."""
+    if changes.all():
+        return slice(1, None)
     n = changes.shape[-1]
-    place = np.broadcast_to(np.arange(n), changes.shape)
-    begin = np.maximum.accumulate(np.where(changes, place, 0), axis=-1)
-    last = np.full((*changes.shape[:-1], min(1, n)), n)
-    following = np.concatenate((np.where(changes, place, n)[..., 1:], last), axis=-1)
-    end = np.minimum.accumulate(following[..., ::-1], axis=-1)[..., ::-1]
-    return begin, end
+    last = np.full((*changes.shape[:-1], 1), n)
+    following = np.concatenate((np.where(changes, np.arange(n), n)[..., 1:], last), axis=-1)
+    end: Int[np.ndarray, "*batch variant"] = np.minimum.accumulate(following[..., ::-1], axis=-1)
+    return end[..., ::-1]
 
 
-def _counted(values: Shaped[np.ndarray, "*batch variant"]) -> Float[np.ndarray, "*batch more"]:
-    """Sum before each place, and of all at the end."""
-    zero = np.zeros((*values.shape[:-1], 1))
-    return np.concatenate((zero, np.cumsum(values, axis=-1, dtype=np.float64)), axis=-1)
+def _counted(values: Shaped[np.ndarray, "*batch variant"]) -> Shaped[np.ndarray, "*batch more"]:
+    """Sum before each place, and of all at the end; of booleans an integer."""
+    kind = np.int64 if values.dtype == bool else np.float64
+    sums = np.zeros((*values.shape[:-1], values.shape[-1] + 1), kind)
+    np.cumsum(values, axis=-1, dtype=kind, out=sums[..., 1:])
+    return sums
 
 
 def _at(
-    counted: Float[np.ndarray, "*batch more"], place: Int[np.ndarray, "*batch variant"]
-) -> Float[np.ndarray, "*batch variant"]:
-    found: Float[np.ndarray, "*batch variant"] = np.take_along_axis(counted, place, axis=-1)
-    return found
+    values: Shaped[np.ndarray, "*batch some"], place: Place
+) -> Shaped[np.ndarray, "*batch variant"]:
+    """Values at places of the last axis."""
+    if isinstance(place, slice):
+        return values[..., place]
+    if _sets(values) == 1:
+        return values.ravel()[place.ravel()].reshape(place.shape)
+    return np.take_along_axis(values, place, axis=-1)
 
 
-def _between(
-    of_class: Bool[np.ndarray, "*batch variant"],
-    begin: Int[np.ndarray, "*batch variant"],
-    end: Int[np.ndarray, "*batch variant"],
+def _middle(
+    before: Int[np.ndarray, "*batch more"], begin: Place, end: Place
 ) -> Float[np.ndarray, "*batch variant"]:
-    """Of a class below each run, its own run counting half."""
-    before = _counted(of_class)
+    """Of what is counted below each run, the run itself counting half."""
     middle: Float[np.ndarray, "*batch variant"] = (_at(before, begin) + _at(before, end)) / 2
     return middle
+
+
+def _sets(values: Shaped[np.ndarray, "*batch last"]) -> int:
+    return int(np.prod(values.shape[:-1]))
+
+
+def _of_set(of_row: Int[np.ndarray, "*batch variant"], n: int) -> Int[np.ndarray, " all"]:
+    """Clusters of all sets of data, numbered on from one set to the next."""
+    sets = _sets(of_row)
+    if sets == 1:
+        return of_row.ravel()
+    numbered: Int[np.ndarray, " all"] = (
+        of_row.reshape(sets, -1) + n * np.arange(sets)[:, None]
+    ).ravel()
+    return numbered
 
 
 def _ratio(

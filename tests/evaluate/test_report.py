@@ -110,7 +110,7 @@ def test_what_is_said(page, parsed):
         "Sensitivity at fixed specificity",
         "Rules that read no sequence",
         "1,000 resamples of whole clusters (seed 0;",
-        "scikit-learn 1.",
+        "scipy 1.",
         f"{_positives()} positives, {600 - _positives()} negatives and 0 without a label",
         "Local likelihood ratio",
         "NT-2.5b-multi",
