@@ -13,6 +13,7 @@ import pytest
 from ntvep.commands.options import Options
 from ntvep.commands.scan import scan_regions
 from ntvep.commands.store import build
+from ntvep.io.tables import read_metadata
 from tests.test_cache import CHR1, run  # noqa: F401 - fixture
 from tests.test_store import load_toy
 
@@ -306,3 +307,23 @@ def test_gather_keeps_sources_and_refuses_other_stores(known):
     refused = known("gather", "in.vcf", *tables, "-o", "other.vcf")
     assert refused.status == 1
     assert "scored with other stores" in refused.err
+
+
+def test_a_background_is_drawn_from_a_store(known):
+    """The same variants; those of the store cost no pass and have its numbers."""
+    asked = ("background", "draw", "-r", "ref.fa", "--window-tokens", 9, "--per-context", 20)
+    assert known(*asked, "-m", "toy", "-o", "full.parquet").status == 0
+    stores = ("--known", "chr1.store", "--known", "chr2.store")
+    done = known(*asked, "-m", "toy", *stores, "-o", "some.parquet")
+    assert done.status == 0, done.err
+    full, some = pl.read_parquet("full.parquet"), pl.read_parquet("some.parquet")
+    same = ["chrom", "pos", "ref", "alt", "context", "status"]
+    assert some.select(same).equals(full.select(same))
+    stored = some.filter(pl.col("status") == "ok")
+    assert set(stored.filter(pl.col("chrom") == "chr3")["source"]) == {"model"}
+    assert set(stored.filter(pl.col("chrom") != "chr3")["source"]) == {"store"}
+    assert (some["llr"] - full["llr"]).abs().max() <= 0.0009 + 1e-9
+    passes = [
+        json.loads(read_metadata(Path(f"{name}.parquet"))[1])["passes"] for name in ("full", "some")
+    ]
+    assert passes[1] < passes[0] / 2

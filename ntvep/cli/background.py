@@ -14,6 +14,7 @@ from ntvep.cli.options import (
     Device,
     Fingerprint,
     Force,
+    Known,
     Layer,
     MaxNFraction,
     Model,
@@ -30,6 +31,7 @@ from ntvep.cli.options import (
     batch_size_of,
     command_line,
     set_up_log,
+    stores_of,
 )
 from ntvep.defaults import DEFAULT_MAX_N_FRACTION
 
@@ -77,6 +79,7 @@ def draw(
     deterministic: Deterministic = False,
     threads: Threads = None,
     cache: Cache = None,
+    known: Known = None,
     fingerprint: Fingerprint = None,
     max_n_fraction: MaxNFraction = DEFAULT_MAX_N_FRACTION,
     force: Force = False,
@@ -107,6 +110,7 @@ def draw(
         threads=threads,
         max_n_fraction=max_n_fraction,
         cache=cache,
+        known=stores_of(known),
         fingerprint=fingerprint,
     )
     draw_background(

@@ -12,7 +12,9 @@ from sklearn.metrics import (
 )
 
 from benchmarks import coverage
+from ntvep.commands.labels import label_clinvar
 from ntvep.evaluate import metrics
+from ntvep.io.tables import read_labels
 
 
 def simulated(seed, n=600, n_clusters=40, shift=1.0, ties=False):
@@ -251,3 +253,39 @@ def test_nominal_95_percent_is_95_percent(design, truth):
     for name in tuple(coverage.NAMES)[:truth]:
         assert found[f"{name}_coverage"] >= 0.92
         assert found[f"{name}_given"] == 1
+
+
+def test_noise_on_real_labels_has_no_interval_that_excludes_a_half(tmp_path, shared):
+    """ClinVar's slice: 99 % of the negatives are of one gene, so that no row has an interval.
+
+    Were its variants of as many genes as one likes, 5 % of the intervals would exclude 0.5.
+    """
+    slice_ = shared / "data/real/clinvar_slice.grch38.vcf.gz"
+    label_clinvar(slice_, tmp_path / "labels.parquet", command="")
+    table = read_labels(tmp_path / "labels.parquet").filter(pl.col("label").is_not_null())
+    rows = [("all", table)]
+    rows += [
+        (value, part)
+        for column in ("consequence", "chrom", "stars")
+        for (value,), part in table.group_by(column)
+        if min(part["label"].sum(), (~part["label"]).sum()) >= metrics.TOO_FEW
+    ]
+    assert {"missense_variant", "chrX"} <= {name for name, _ in rows}
+    for name, part in rows:
+        given, _ = intervals_of_noise(part["label"].to_numpy(), metrics.clusters(part, resamples=2))
+        assert given == 0, name
+    label = table["label"].to_numpy()
+    given, excluded = intervals_of_noise(label, clusters_of(np.arange(len(label)) % 40))
+    assert given == 200
+    assert 2 <= excluded <= 22
+
+
+def intervals_of_noise(label, groups):
+    """Of 200 scores that are noise: how many AUROCs have an interval, how many exclude 0.5."""
+    given = excluded = 0
+    for seed in range(200):
+        score = np.random.default_rng(seed).normal(size=len(label))
+        found = metrics.discrimination(metrics.ranked(label, score, groups)).auroc
+        given += np.isfinite(found.low)
+        excluded += found.high < 0.5 or found.low > 0.5
+    return given, excluded

@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
 
+from ntvep import dna
+from ntvep.evaluate.background import context_names
+from ntvep.io.fasta import open_reference
 from tests.conftest import ROOT
 from tests.workflow import demo
 from tests.workflow.demo import REFERENCE, annotated, few_records, run, snakemake
@@ -94,6 +98,43 @@ def test_samples_and_models(tmp_path):
     after = pl.read_parquet(out / "six" / "alleles.parquet")
     assert after.drop("samples", "record").equals(pl.read_parquet(before).drop("samples", "record"))
     assert "Nothing to be done" in snakemake(tmp_path, "--configfile", "config.yaml").stderr
+
+
+@pytest.mark.slow
+def test_a_background_of_each_model_gives_percentiles_to_each_sample(tmp_path):
+    """As ``ntvep score --background`` does with the background that the workflow drew."""
+    write_inputs(tmp_path, "ab")
+    config = {
+        key: CONFIG[key]
+        for key in ("samples", "reference", "results", "chunks", "device", "scores")
+    } | {
+        "models": {"six": CONFIG["models"]["six"]},
+        "background": {"per_context": 20, "seed": 3, "region": ["chr22:20050001-20150000"]},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    snakemake(tmp_path, "--configfile", "config.yaml")
+    out = tmp_path / "out" / "six"
+    background = pl.read_parquet(out / "background.parquet")
+    assert background["pos"].is_between(20_050_001, 20_150_000).all()
+    for name in "ab":
+        run("ntvep", "score", f"{name}.vcf", "-r", REFERENCE, "-m", SMALL, "-o", f"{name}.vcf.gz",
+            "--scores", "llr", "--window-tokens", "16", "--max-allele-bases", "20",
+            "--background", out / "background.parquet", folder=tmp_path)  # fmt: skip
+        lines = annotated(out / f"{name}.vcf.gz")
+        assert lines == annotated(tmp_path / f"{name}.vcf.gz")
+        assert sum("NTVEP_LLR_PERCENTILE=" in line for line in lines) > 5
+    table = pl.read_parquet(out / "alleles.parquet")
+    row = table.filter(
+        pl.col("llr_percentile").is_not_null(),
+        pl.col("ref").str.len_bytes() == 1,
+        pl.col("alt").str.len_bytes() == 1,
+    ).row(0, named=True)
+    left, _, right = open_reference(REFERENCE).fetch(row["chrom"], row["pos"] - 2, row["pos"] + 1)
+    alleles = (dna.encode(row[name].upper())[0] for name in ("ref", "alt"))
+    (context,) = context_names(*(np.array([base]) for base in (left, *alleles, right)))
+    others = background.filter(pl.col("context") == context)["llr"]
+    below = (others < row["llr"]).sum() + (others == row["llr"]).sum() / 2
+    assert row["llr_percentile"] == pytest.approx(100 * below / len(others))
 
 
 BAD = [
