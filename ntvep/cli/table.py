@@ -36,11 +36,12 @@ def table(
         ),
     ],
     output: Annotated[
-        Path,
+        list[Path],
         typer.Option(
             "--output",
             "-o",
-            help=".tsv, .tsv.gz, .csv; .html, a page of one sample; else a folder of pages.",
+            help=".tsv, .tsv.gz, .csv; .html, a page of one sample; else a folder of pages. "
+            "Repeat for a page of each file.",
         ),
     ],
     labels: Labels = None,
@@ -91,7 +92,7 @@ def table(
 
     For research, not for diagnosis.
     """
-    from ntvep.commands.table import Request, write_table
+    from ntvep.commands.table import Request, write_pages, write_table
 
     set_up_log(quiet, verbose)
     request = Request(
@@ -109,5 +110,10 @@ def table(
         device=device,
         cache=cache,
     )
-    for line in write_table(scores, output, request, command=command_line(), force=force):
+    said = (
+        write_table(scores, output[0], request, command=command_line(), force=force)
+        if len(output) == 1
+        else write_pages(scores, output, request, command=command_line(), force=force)
+    )
+    for line in said:
         print(line)

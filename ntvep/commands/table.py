@@ -3,8 +3,9 @@
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ from ntvep.schema import Column
 
 if TYPE_CHECKING:
     from ntvep.evaluate.variant_page import Page, Picture
+    from ntvep.models.loaded import LoadedModel
 
 _log = logging.getLogger("ntvep")
 
@@ -104,6 +106,46 @@ class Listed:
     left_out: Mapping[str, int]
 
 
+def write_pages(
+    inputs: Sequence[Path],
+    outputs: Sequence[Path],
+    request: Request,
+    *,
+    command: str,
+    force: bool = False,
+) -> list[str]:
+    """Write a page of each scored file; the model that draws is loaded once for all.
+
+    Args:
+        inputs: as for :func:`write_table`, each by itself.
+        outputs: a page for each, .html.
+        request: what each is to hold.
+        command: what was typed.
+        force: replace outputs that exist.
+
+    Raises:
+        ConfigError: there is not one page for each file.
+    """
+    if len(outputs) != len(inputs) or not all(map(is_page, outputs)):
+        raise ConfigError(
+            f"--output is given {len(outputs)} times; expected one name, or a name that ends in "
+            f".html for each of the {len(inputs)} files"
+        )
+    load = cache(_loaded)
+    return [
+        line
+        for path, output in zip(inputs, outputs, strict=True)
+        for line in write_table([path], output, request, command=command, force=force, load=load)
+    ]
+
+
+def _loaded(model: str, device: str) -> "LoadedModel":
+    # Here and not above: text needs no torch.
+    from ntvep.models.loaded import load_model
+
+    return load_model(model, device=device)
+
+
 def write_table(
     inputs: Sequence[Path],
     output: Path,
@@ -111,6 +153,7 @@ def write_table(
     *,
     command: str,
     force: bool = False,
+    load: Callable[[str, str], "LoadedModel"] = _loaded,
 ) -> list[str]:
     """Write the variants of scored files, ranked within their kind.
 
@@ -121,6 +164,7 @@ def write_table(
         request: what it is to hold.
         command: what was typed.
         force: replace an output that exists.
+        load: model and device -> what draws pictures.
 
     Returns:
         A line for each sample.
@@ -149,7 +193,7 @@ def write_table(
     if is_text:
         _write_text(output, samples, found, force)
     else:
-        drawn = _pictures(samples, found, request, genome)
+        drawn = _pictures(samples, found, request, genome, load)
         _write_pages(output, samples, found, (inputs, request, command, drawn), force)
     return [_line(one) for one in samples]
 
@@ -368,20 +412,23 @@ def _first_variants(one: Listed, request: Request) -> list[str]:
 
 
 def _pictures(
-    samples: Sequence[Listed], found: Together, request: Request, genome: FastaReference | None
+    samples: Sequence[Listed],
+    found: Together,
+    request: Request,
+    genome: FastaReference | None,
+    load: Callable[[str, str], "LoadedModel"],
 ) -> Mapping[str, "Picture"]:
     """Pictures of the first variants of all samples, each drawn once."""
     if request.model is None or genome is None or request.pictures < 1:
         return {}
     # Here and not above: tables of text need neither torch nor a plotting library.
     from ntvep.commands.contexts import Around, options_of, picture_of, scanned
-    from ntvep.models.loaded import load_model
 
     names = dict.fromkeys(name for one in samples for name in _first_variants(one, request))
     wanted = found.rows.select("chrom", "pos", "ref", "alt").unique(maintain_order=True)
     wanted = wanted.filter(pl.format("{}:{}:{}:{}", "chrom", "pos", "ref", "alt").is_in([*names]))
     variants = {":".join(map(str, row)): row for row in wanted.iter_rows()}
-    loaded = load_model(request.model, device=request.device)
+    loaded = load(request.model, request.device)
     weights = loaded.identity.weights_sha256
     made = next((one for one in found.models.values() if one.model.weights_sha256 == weights), None)
     if made is None:

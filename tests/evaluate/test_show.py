@@ -7,6 +7,7 @@ from html import unescape
 import pytest
 
 import ntvep
+from ntvep.models.loaded import load_model
 from tests.browser import browser
 from tests.evaluate.test_variant_page import CHROMIUM
 from tests.test_cli import CHR1, MODEL, files, run, score  # noqa: F401
@@ -144,3 +145,29 @@ def test_pictures_of_a_table(run, files, tmp_path):  # noqa: F811
     refused = run(*words, "-r", "ref.fa", "-o", "other.html", "-m", "demo")
     assert "--model demo: its weights are not those that scored; expected v2" in refused.err
     assert not (files / "other.html").exists()
+
+
+def test_pages_of_several_files_share_one_model(run, files, monkeypatch):  # noqa: F811
+    """Each page is the one that is made of its file alone; the weights are read once."""
+    for name in ("one", "two"):
+        asked = ("--scores", "llr,pll_delta", "--views", "1")
+        assert score(run, *WINDOW, *asked, output=f"{name}.vcf").status == 0
+    words = ("-r", "ref.fa", "-m", MODEL, "-q", "--pictures", "1", "--force")
+    loaded = []
+
+    def load(*arguments, **options):
+        loaded.append(arguments)
+        return load_model(*arguments, **options)
+
+    monkeypatch.setattr("ntvep.models.loaded.load_model", load)
+    pages = ("-o", "one.html", "-o", "two.html")
+    assert run("table", "one.vcf", "two.vcf", *words, *pages).status == 0
+    assert len(loaded) == 1
+    both = [pictures((files / f"{name}.html").read_text()) for name in ("one", "two")]
+    assert both[0] == both[1]
+    assert run("table", "two.vcf", *words, "-o", "alone.html").status == 0
+    assert pictures((files / "alone.html").read_text()) == both[1]
+    assert len(both[1]) == 2
+    for outputs in (pages[:2] * 3, ("-o", "one.html", "-o", "two.tsv")):
+        refused = run("table", "one.vcf", "two.vcf", *words, *outputs)
+        assert "a name that ends in .html for each of the 2 files" in refused.err

@@ -136,34 +136,45 @@ rule counts:
         " 2> {log:q}"
 
 
-rule page:
-    input:
-        vcf=HERE / "{sample}.vcf.gz",
-        labels=lambda wildcards: USED_LABELS,
-        reference=config["reference"],
-        model=lambda wildcards: model_files(wildcards) if is_drawn(wildcards) else [],
-    output:
-        report(
-            HERE / "pages" / "{sample}.html",
-            category="Samples",
-            labels={"sample": "{sample}", "model": "{model}"},
-        ),
-    log:
-        LOGS / OF_MODEL / "pages" / "{sample}.log",
-    benchmark:
-        BENCHMARKS / OF_MODEL / "pages" / "{sample}.tsv"
-    wildcard_constraints:
-        sample="|".join(map(re.escape, NAMES)),
-    conda:
-        MODEL_ENVIRONMENT
-    resources:
-        **SCORING_RESOURCES
-        | {"gpu": lambda wildcards: gpus(wildcards) if is_drawn(wildcards) else 0},
-    params:
-        labels=lambda wildcards, input: options_of(
-            {"labels": list(input.labels)}, "labels"
-        ),
-        pictures=picture_options,
-    shell:
-        "ntvep table {input.vcf:q} {params.labels} --reference {input.reference:q}"
-        " {params.pictures} --output {output:q} --force > {log:q} 2>&1"
+# A job loads the model that draws once for all its pages.
+for number, names in enumerate(PARTS):
+
+    rule:
+        name:
+            f"pages_{number}"
+        input:
+            vcfs=[HERE / f"{name}.vcf.gz" for name in names],
+            labels=lambda wildcards: USED_LABELS,
+            reference=config["reference"],
+            model=lambda wildcards: (
+                model_files(wildcards) if is_drawn(wildcards) else []
+            ),
+        output:
+            [
+                report(
+                    HERE / "pages" / f"{name}.html",
+                    category="Samples",
+                    labels={"sample": name, "model": "{model}"},
+                )
+                for name in names
+            ],
+        log:
+            LOGS / OF_MODEL / "pages" / f"{number:04d}.log",
+        benchmark:
+            BENCHMARKS / OF_MODEL / "pages" / f"{number:04d}.tsv"
+        conda:
+            MODEL_ENVIRONMENT
+        resources:
+            **SCORING_RESOURCES
+            | {"gpu": lambda wildcards: gpus(wildcards) if is_drawn(wildcards) else 0},
+        params:
+            labels=lambda wildcards, input: options_of(
+                {"labels": list(input.labels)}, "labels"
+            ),
+            pictures=picture_options,
+            outputs=lambda wildcards, output: " ".join(
+                f"--output {quote(path)}" for path in output
+            ),
+        shell:
+            "ntvep table {input.vcfs:q} {params.labels} --reference {input.reference:q}"
+            " {params.pictures} {params.outputs} --force > {log:q} 2>&1"
