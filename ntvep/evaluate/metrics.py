@@ -318,8 +318,10 @@ def _auroc(found: Float[np.ndarray, " threshold"], false: Float[np.ndarray, " th
     # As scikit-learn has it, to the last bit: without the points that lie between others on a line.
     kept = np.ones(len(found), bool)
     kept[1:-1] = (np.diff(found, 2) != 0) | (np.diff(false, 2) != 0)
-    rates = (np.append(0, counts[::-1][kept[::-1]] / counts[0]) for counts in (found, false))
-    return float(np.trapezoid(*rates))
+    true_rate, false_rate = (
+        np.append(0, counts[::-1][kept[::-1]] / counts[0]) for counts in (found, false)
+    )
+    return float(np.trapezoid(true_rate, false_rate))
 
 
 def _auprc(found: Float[np.ndarray, " threshold"], false: Float[np.ndarray, " threshold"]) -> float:
