@@ -3,13 +3,14 @@
 import json
 import re
 import subprocess
+import time
 from html.parser import HTMLParser
 
 import polars as pl
 import pytest
 
 from ntvep.commands.evaluate import evaluate
-from tests.browser import CHROMIUM, FLAGS
+from tests.browser import CHROMIUM, FLAGS, browser
 from tests.evaluate.synthetic import provenance, variants, write_labels, write_scores
 
 EVIL = "<script>document.title='gone'</script><img src=x onerror=alert(1)>\"'&{{7*7}}"
@@ -187,3 +188,26 @@ def test_in_a_browser(page, tmp_path, scheme):
     assert "<title>gone" not in done.stdout
     ink = {"light": "#1f2933", "dark": "#d7dde4"}[scheme]
     assert f'fill="{ink}"' in done.stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
+def test_each_figure_is_seen_once_on_screen_and_on_paper(page, tmp_path):
+    """The drawing on a screen, the picture on paper; at 700 px no heading runs into the next."""
+    seen = """[...document.querySelectorAll('.plot')].map((plot) =>
+      [...plot.children].filter((e) => getComputedStyle(e).display != 'none')
+      .map((e) => e.className.split(' ')[0]).join())"""
+    cut = """[...document.querySelectorAll('.variants th')].filter((e) =>
+      e.scrollWidth > e.clientWidth).map((e) => e.innerText)"""
+    (tmp_path / "profile").mkdir()
+    with browser(tmp_path / "profile") as chromium:
+        chromium.open(page.as_uri(), width=700)
+        figures = chromium.ask("document.querySelectorAll('.plot').length")
+        deadline = time.monotonic() + 60
+        while not chromium.ask("document.body.dataset.drawn") and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert chromium.ask("document.body.dataset.drawn") == str(figures)
+        assert chromium.ask(seen) == ["live"] * figures
+        assert chromium.ask("document.documentElement.scrollWidth") <= 700
+        assert chromium.ask(cut) == []
+        chromium.call("Emulation.setEmulatedMedia", {"media": "print"})
+        assert chromium.ask(seen) == ["still"] * figures
