@@ -42,7 +42,8 @@ def _theme(ink: str, faint: str, colours: Sequence[str]) -> Spec:
             "gridColor": faint,
             "domainColor": ink,
             "tickColor": ink,
-            "labelLimit": 260,
+            # A long consequence with its counts.
+            "labelLimit": 400,
         },
         # Below: beside the panels, long names would be cut at the edge of the page.
         "legend": {**text, "titleFontWeight": "normal", "labelLimit": 440, "symbolSize": 90,
@@ -313,7 +314,7 @@ def _consequences(analysis: Analysis) -> Figure | None:
         alt.X("median:Q"), _shape("label", labels),
     )  # fmt: skip
     chart = alt.layer(whisker, box, middle).properties(
-        width=560, height=alt.Step(14 if len(labels) > 1 else _STEP)
+        width=480, height=alt.Step(14 if len(labels) > 1 else _STEP)
     )
     return Figure(
         "consequences",
