@@ -49,8 +49,9 @@ INPUT = {
 }
 TABLE = {"--table": (("t.parquet",), {"table": Path("t.parquet")})}
 NAMED = ("--reference", "r.fa", "--model", "m")
-# Words of a command -> what it calls, what it must be given, its options.
+KNOWN = {"--known": (("a.store,b.store",), {"known": (Path("a.store"), Path("b.store"))})}
 BACKGROUND = {"--background": (("b.parquet",), {"background": Path("b.parquet")})}
+# Words of a command -> what it calls, what it must be given, its options.
 COMMANDS = {
     ("score",): (
         "ntvep.commands.score.score_file",
@@ -61,10 +62,10 @@ COMMANDS = {
         | INPUT
         | TABLE
         | BACKGROUND
+        | KNOWN
         | {
             "--refuse-annotated": ((), {"refuse_annotated": True}),
             "--strict": ((), {"strict": True}),
-            "--known": (("a.store,b.store",), {"known": (Path("a.store"), Path("b.store"))}),
             "--regions": (("c:1-9",), {"regions": ["c:1-9"]}),
             "--pass-only": ((), {"pass_only": True}),
             "--tag": (("A",), {"tag": "A"}),
@@ -94,6 +95,7 @@ COMMANDS = {
         (*NAMED, "--output", "o.parquet"),
         # The one score that is drawn is not chosen.
         {name: case for name, case in (SHARED | SCORING | RUNNING).items() if name != "--scores"}
+        | KNOWN
         | {
             "--region": (("c:1-9",), {"regions": ["c:1-9"]}),
             "--bed": (("in.bed",), {"bed": Path("in.bed")}),
