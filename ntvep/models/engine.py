@@ -14,17 +14,13 @@ from torch import Tensor, nn
 
 from ntvep.errors import ConfigError
 from ntvep.models.asked import KINDS, Asked, Places, by_kind, places
-from ntvep.models.family import AnswersRows, Encoder, GoesOn
-from ntvep.models.native import Native
+from ntvep.models.family import AnswersRows, Encoder, GoesOn, SizesBatches
 from ntvep.models.transfer import Fetched, Pace, send
 from ntvep.passes import Answers, Inputs, Questions
 from ntvep.tokens import Tokenizer
 
 # Tokens in a batch of automatic size: what a CPU's caches hold, and enough to fill a GPU.
 _AUTO_TOKENS = {"cpu": 2_048, "cuda": 65_536, "mps": 16_384}
-# The same on a CPU for networks of transformers, whose steps need more room for a token: two
-# windows of 512 bases.
-_AUTO_STOCK_TOKENS = 1_280
 # Bytes that a token needs for each of a network's channels while it is computed (several float32
 # states, and a feed-forward block four times as wide in half precision), and which share of what a
 # GPU has free they may take. What needs more halves its batches.
@@ -213,8 +209,8 @@ class Engine:
         """Passes of this many tokens in a batch whose size nobody has set."""
         if self._most_tokens is None:
             self._most_tokens = _AUTO_TOKENS[self.device.type]
-            if self.device.type == "cpu" and isinstance(self.encoder, Native):
-                self._most_tokens = _AUTO_STOCK_TOKENS
+            if self.device.type == "cpu" and isinstance(self.encoder, SizesBatches):
+                self._most_tokens = self.encoder.cpu_batch_tokens
             # What else lies on a card must not move a bit of a deterministic answer.
             if self.device.type == "cuda" and not self.deterministic:
                 free, _ = torch.cuda.mem_get_info(self.device)

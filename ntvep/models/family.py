@@ -72,6 +72,16 @@ class Finishes(Protocol):
 
 
 @runtime_checkable
+class SizesBatches(Protocol):
+    """A network for which a CPU's usual batches are too large or too small."""
+
+    @property
+    def cpu_batch_tokens(self) -> int:
+        """Tokens in a batch of automatic size on a CPU."""
+        ...
+
+
+@runtime_checkable
 class AnswersRows(Protocol):
     """An encoder that can compute its last block for a few tokens only."""
 

@@ -196,6 +196,8 @@ class Native(nn.Module):
     """
 
     margin = 0
+    # Steps of transformers need more room for a token than ours: two windows of 512 bases.
+    cpu_batch_tokens = 1_280
 
     def __init__(self, config: Config, shapes: Shapes, max_tokens: int) -> None:
         super().__init__()

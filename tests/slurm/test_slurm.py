@@ -53,49 +53,50 @@ def start(folder, results):
         return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=stderr)
 
 
-def scoring_process(folder, results, chunk):
-    """Process id of the ``ntvep score`` of a chunk, once it is there."""
-    wanted = f"{results}/chunks/{chunk:05d}.vcf.gz".encode()
+def scoring_process(folder, results, but=None):
+    """Process id and chunk of an ``ntvep score``, once there is one; not of a certain chunk."""
+    wanted = re.compile(rf"{results}/chunks/(\d+)\.vcf\.gz")
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         for entry in Path("/proc").iterdir():
             try:
-                # The Snakemake inside each job of the array names the first job's files too.
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                ours = (
-                    words[1:2] and words[1].endswith(b"/ntvep") and words[2:4] == [b"score", wanted]
-                )
-                if ours and (entry / "cwd").readlink() == folder:
-                    return int(entry.name)
-            except OSError:
-                continue  # no process, or one that has just ended
+                # The Snakemake inside a job names the chunk too.
+                words = (entry / "cmdline").read_text().split("\0")[1:4]
+                if [word.rpartition("/")[2] for word in words[:2]] != ["ntvep", "score"]:
+                    continue
+                chunk = wanted.fullmatch(words[2])
+                if chunk and chunk[1] != but and (entry / "cwd").readlink() == folder:
+                    return int(entry.name), chunk[1]
+            except (OSError, UnicodeDecodeError):
+                continue  # no process, or one that has just ended, or not ours
         time.sleep(0.05)
-    raise AssertionError(f"no job scored chunk {chunk} within {SECONDS} s")
+    raise AssertionError(f"no job scored a chunk other than {but} within {SECONDS} s")
 
 
-def slurm_task(pid):
-    """The task of a Slurm array that a process belongs to."""
+def slurm_job(pid):
+    """The Slurm job that a process belongs to."""
     words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    found = dict(word.decode().split("=", 1) for word in words if b"=" in word)
-    return f"{found['SLURM_ARRAY_JOB_ID']}_{found['SLURM_ARRAY_TASK_ID']}"
+    return dict(word.decode().split("=", 1) for word in words if b"=" in word)["SLURM_JOB_ID"]
 
 
 def test_killed_and_preempted_jobs_change_nothing(local):
     folder, expected = local
     with start(folder, "out") as snakemake:
         try:
-            os.kill(scoring_process(folder, "out", 0), signal.SIGKILL)
-            preempted = slurm_task(scoring_process(folder, "out", 2))
+            killed, chunk = scoring_process(folder, "out")
+            os.kill(killed, signal.SIGKILL)
+            other, _ = scoring_process(folder, "out", but=chunk)
+            preempted = slurm_job(other)
             subprocess.run(["scontrol", "requeue", preempted], check=True)
             status = snakemake.wait(timeout=SECONDS)
         finally:
             snakemake.kill()
     said = (folder / "out.log").read_text()
     assert status == 0, said[-3000:]
-    assert re.search(r"Submitted array job .* task IDs are 1-3", said)
-    # The killed job; and others of its array, whose states Snakemake may read wrongly while Slurm
-    # puts the preempted one back into the queue: without a database it looks like one that ended.
-    # None is restarted twice.
+    # An array's failed task removes the results of another one.
+    assert "array" not in said
+    # The killed job; and perhaps the preempted one, which without a database may look like one that
+    # ended while Slurm puts it back into the queue. None is restarted twice.
     restarted = re.findall(r"Trying to restart job (\d+)", said)
     assert 1 <= len(restarted) == len(set(restarted)) <= CHUNKS, said[-3000:]
     # Who is restarted asks for more.
@@ -112,7 +113,7 @@ def test_jobs_outlive_snakemake(local):
     folder, expected = local
     with start(folder, "alone") as snakemake:
         try:
-            scoring_process(folder, "alone", 0)
+            scoring_process(folder, "alone")
         finally:
             snakemake.kill()
     deadline = time.monotonic() + SECONDS

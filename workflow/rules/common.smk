@@ -2,8 +2,8 @@
 # from configuration keys, and what a model needs.
 
 # How many chunks there are does not depend on the data, and so neither do the jobs: what a dry run
-# shows is what runs, a cluster gets all scoring jobs as one array, and no job waits for a checkpoint
-# to be read. Their number is in their names where several runs may have had several.
+# shows is what runs, a cluster gets all scoring jobs at once, and no job waits for a checkpoint to
+# be read. Their number is in their names where several runs may have had several.
 CHUNKS = [
     f"{number:05d}-of-{config['chunks']:05d}" if SAMPLES else f"{number:05d}"
     for number in range(config["chunks"])
