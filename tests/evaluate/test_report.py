@@ -159,6 +159,7 @@ def test_specifications_tell_series_apart_without_colour(page):
         assert '"shape"' in json.dumps(specs[name])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_in_a_browser(page, tmp_path, scheme):
@@ -190,6 +191,7 @@ def test_in_a_browser(page, tmp_path, scheme):
     assert f'fill="{ink}"' in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
 def test_each_figure_is_seen_once_on_screen_and_on_paper(page, tmp_path):
     """The drawing on a screen, the picture on paper; at 700 px no heading runs into the next."""

@@ -8,8 +8,7 @@ import pytest
 
 import ntvep
 from ntvep.models.loaded import load_model
-from tests.browser import browser
-from tests.evaluate.test_variant_page import CHROMIUM
+from tests.browser import CHROMIUM, browser
 from tests.test_cli import CHR1, MODEL, files, run, score  # noqa: F401
 
 WINDOW = ("--window-tokens", "16", "--max-allele-bases", "20")

@@ -12,7 +12,10 @@ from tests.browser import CHROMIUM, browser
 from tests.evaluate.annotated import VEP, said, write_vcf
 
 EVIL = "<script>document.title='gone'</script><img src=x onerror=alert(1)>"
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium"),
+]
 ROWS = """[...document.querySelectorAll('#table tbody tr')].map((row) =>
   [...row.cells].map((cell) => cell.textContent))"""
 HEAD = "document.querySelector('#table th[data-name=%s] button')"

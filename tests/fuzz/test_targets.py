@@ -76,6 +76,7 @@ def test_a_case_ends_well(folder: Path, target: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.slow
 def test_mutations_end_well(folder: Path, target: str) -> None:
     chance = random.Random(7)
     known = [*seeds(target), *FOUND.get(target, {}).values()]
