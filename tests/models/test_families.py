@@ -553,6 +553,7 @@ def is_optional(name: str, entry: Entry) -> bool:
     return any(re.fullmatch(pattern, name) for pattern in entry.optional)
 
 
+@pytest.mark.slow
 def test_without_any_one_tensor_it_is_refused(entry, tmp_path):
     tensors = tensors_of(entry)
     folder = copy(entry, tmp_path / "model")
