@@ -5,15 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ntvep.cli.options import (
-    Force,
-    OwnScores,
-    Quiet,
-    Tags,
-    Verbose,
-    command_line,
-    set_up_log,
-)
+from ntvep.cli.options import Force, OwnScores, Quiet, Tags, Verbose, command_line, set_up_log
 
 app = typer.Typer()
 

@@ -7,7 +7,6 @@ weights and their authors' code are non-commercial; this module is written from 
 Only two layers have a hidden state for every base: 0, the stem's output, and 1, the last.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,8 +22,8 @@ from ntvep.description import Description
 from ntvep.errors import ModelError
 from ntvep.models.expected import check_config, check_small
 from ntvep.models.family import Config, Family, TensorMap
-from ntvep.models.folder import parse_json, read_text
 from ntvep.models.nt import Product, rotary_tables, rotate
+from ntvep.models.tokenizer_files import file_sha256, read_vocabulary_json
 from ntvep.tokenizers.base import base_tokenizer
 
 _STEM_TAPS, _TAPS = 15, 5
@@ -229,8 +228,7 @@ def architecture(config: Config, path: Path = Path("config.json")) -> Architectu
 def _describe(folder: Path, config: Config) -> Description:
     arch = architecture(config, folder / "config.json")
     path = folder / "vocab.json"
-    text = read_text(path)
-    vocabulary = parse_json(path, text)
+    vocabulary = {token: number for number, token in enumerate(read_vocabulary_json(path))}
     try:
         # In the order A, T, C, G: never computed, always looked up.
         ids = {letter: vocabulary[letter] for letter in "ACGTN"}
@@ -248,7 +246,7 @@ def _describe(folder: Path, config: Config) -> Description:
         family="ntv3",
         objective="masked",
         tokenizer=tokenizer,
-        vocabulary_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        vocabulary_sha256=file_sha256(path),
         layers=NTv3.layers,
         max_tokens=NTv3.max_tokens,
         default_bases=8192,
