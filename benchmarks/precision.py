@@ -27,7 +27,8 @@ from ntvep.io.fasta import open_reference
 from ntvep.models.checkpoint import read_checkpoint
 from ntvep.models.engine import Engine
 from ntvep.models.hub import locate
-from ntvep.models.nt import NucleotideTransformer, Product
+from ntvep.models.layers import Product
+from ntvep.models.nt import NucleotideTransformer
 from ntvep.objectives import defined_scores
 from ntvep.pipeline import ScoringContext, score_alleles
 from ntvep.settings import Settings

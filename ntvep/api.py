@@ -76,7 +76,7 @@ def load(
         model: a checkpoint folder, a hub id that has been fetched (``ntvep model fetch ID``), or
             ``demo``. Nothing is downloaded.
         device: auto, cpu, cuda or mps.
-        precision: of matrix products: auto, fp32, tf32, fp16 or bf16.
+        precision: of matrix products: auto, fp32, tf32, fp16, bf16 or mixed.
         batch_size: passes in a batch; None finds one.
         deterministic: on a GPU too, no bit of a score depends on what else is scored.
         threads: CPU threads, for the whole process; None leaves torch's choice.

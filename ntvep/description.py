@@ -25,6 +25,7 @@ class Description:
             (rates); else 0.
         strands_agree: whether both strands give the same by construction.
         half: the precision of its products on a GPU, unless another is asked for.
+        on_cpu: the same on a CPU that multiplies in bfloat16.
     """
 
     family: str
@@ -39,3 +40,4 @@ class Description:
     field: int = 0
     strands_agree: bool = False
     half: Literal["fp16", "bf16"] = "fp16"
+    on_cpu: Literal["fp32", "mixed"] = "fp32"

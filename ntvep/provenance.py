@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self, get_args
+from typing import Any, Protocol, Self, get_args
 
 from ntvep.description import Description
 from ntvep.errors import InputError
@@ -30,7 +30,7 @@ class ModelIdentity:
         revision: commit of the hub, if known.
         weights_sha256: of the safetensors.
         vocabulary_sha256: of the token strings in order, or of the tokenizer's file.
-        precision: of the matrix products: fp32, tf32, fp16 or bf16.
+        precision: of the matrix products: fp32, tf32, fp16, bf16 or mixed.
         device: cpu, cuda or mps.
         family, objective, max_tokens, step, field, strands_agree: see
             :class:`ntvep.description.Description`.
@@ -415,3 +415,36 @@ def _unquoted(text: str) -> str:
     escaped = text[1:-1].encode("utf-8", "surrogateescape")
     whole = re.sub(rb"\\(?:x([0-9a-f]{2})|(.))", plain, escaped)
     return whole.decode("utf-8", "surrogateescape")
+
+
+class Made(Protocol):
+    """What says how scores were made."""
+
+    @property
+    def model(self) -> ModelIdentity:
+        """Which model."""
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """Which windows and scores."""
+        ...
+
+
+def difference(found: Made, asked: Made, names: Sequence[str] | None = None) -> str:
+    """In what two ways of making scores differ, for an error; empty if in nothing that is named.
+
+    Args:
+        found: how some were made.
+        asked: how others were, or will be.
+        names: of fields of the model and the settings that may be told; None tells all.
+    """
+    parts = []
+    for one, other in ((found.model, asked.model), (found.settings, asked.settings)):
+        before, now = asdict(one), asdict(other)
+        parts += [
+            f"{name} {str(before[name])[:40]}, not {str(now[name])[:40]}"
+            for name in before
+            if (names is None or name in names) and before[name] != now[name]
+        ]
+    return "; ".join(parts)

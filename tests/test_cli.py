@@ -260,7 +260,7 @@ def test_split_and_gather_equal_one_run(run, files):
         assert not (files / "wrong.vcf").exists()
     score(run, "--force", "--views", "1", source="chunks/00002.vcf.gz", output="2.parquet")
     done = run("gather", "in.vcf", "-o", "wrong.vcf", *tables)
-    assert "Score all chunks with the same model and options" in done.err
+    assert "(views 1, not 2). Score all chunks with the same model and options" in done.err
 
 
 def test_records_of_one_site_stay_in_one_chunk(run, files):

@@ -45,7 +45,7 @@ class Toy(nn.Module):
     def logits(self, rows):
         return self.head(rows)
 
-    def in_precision(self, precision):
+    def in_precision(self, precision, spare=0.0):
         self.mix.to(precision)
         return self
 

@@ -116,8 +116,9 @@ Device = Annotated[
 Precision = Annotated[
     str,
     typer.Option(
-        help="auto, fp32, tf32, fp16 or bf16. Auto takes half precision on CUDA only; a CPU with "
-        "AVX512-BF16 or AMX is faster with bf16, which moves scores (docs/models.md)."
+        help="auto, fp32, tf32, fp16, bf16 or mixed (CPUs: bf16, but fp32 in the first half of "
+        "the blocks). Auto takes fp16 or bf16 on CUDA, mixed for Nucleotide Transformers and "
+        "PhyloGPN on CPUs with AMX, else fp32 (docs/models.md)."
     ),
 ]
 BatchSize = Annotated[str, typer.Option(help="Passes in a batch, or auto.")]

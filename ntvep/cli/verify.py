@@ -27,7 +27,7 @@ def verify(
     device: Device = "auto",
     precision: Annotated[
         str | None,
-        typer.Option(help="fp32, tf32, fp16 or bf16.", show_default="as in the output"),
+        typer.Option(help="fp32, tf32, fp16, bf16 or mixed.", show_default="as in the output"),
     ] = None,
     tag: Annotated[str, typer.Option(help="The --tag of the scores to verify.")] = "",
     quiet: Quiet = False,

@@ -19,7 +19,7 @@ from ntvep.io.fasta import open_reference
 from ntvep.io.staging import refuse_overwriting, staged
 from ntvep.io.vcf_sites import sites, sites_header
 from ntvep.io.vcf_write import bgzip_writer
-from ntvep.provenance import Provenance
+from ntvep.provenance import Provenance, difference
 from ntvep.schema import KEY
 
 _KEY = [column.name for column in KEY]
@@ -143,8 +143,9 @@ def joined(scored: Sequence[Path], command: str) -> tuple[Provenance, Summary]:
             )
         if (first.fingerprint, first.settings) != (second.fingerprint, second.settings):
             raise InputError(
-                f"{other}: fingerprint {second.fingerprint} or other settings; {path} has "
-                f"{first.fingerprint}. Score all chunks with the same model and options"
+                f"{other}: fingerprint {second.fingerprint}, {path}: {first.fingerprint} "
+                f"({difference(second, first) or 'made by another version of ntvep'}). Score all "
+                "chunks with the same model and options"
             )
     summary = Summary(fingerprint=provenances[0].fingerprint)
     aliases: dict[str, str] = {}

@@ -1,7 +1,7 @@
 """``--known`` -> stores that fit a genome and settings, and what they have of ALLELES."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from ntvep.genome import canonical
 from ntvep.io.cache import Identity
 from ntvep.io.fasta import FastaReference
 from ntvep.io.store import ABSENT, Found, Store, open_store
-from ntvep.provenance import scored_columns
+from ntvep.provenance import difference, scored_columns
 from ntvep.schema import ALLELES, FRAMESHIFTED, LENGTH_CHANGE, STATUS_DTYPE, Status
 from ntvep.settings import Settings, parse_scores
 from ntvep.windows import zero_based_places
@@ -85,10 +85,11 @@ def fitting_stores(paths: Sequence[Path], identity: Identity) -> tuple[Store, ..
 def _fitting(store: Store, asked: Identity) -> Store:
     found = store.about.identity
     if found.fingerprint != asked.fingerprint:
+        differing = difference(found, asked, _TELLING)
         raise ConfigError(
             f"{store.folder}: its fingerprint is {found.fingerprint}, that of this run "
-            f"{asked.fingerprint}: {_difference(found, asked)}. Use the options of the store, "
-            "give --model none without other options, or remove the store from --known"
+            f"{asked.fingerprint}: {differing or _OTHER}. Use the options of the store, give "
+            "--model none without other options, or remove the store from --known"
         )
     limits = found.settings.max_n_fraction, asked.settings.max_n_fraction
     if limits[0] != limits[1]:
@@ -106,19 +107,7 @@ def _fitting(store: Store, asked: Identity) -> Store:
     return store
 
 
-def _difference(found: Identity, asked: Identity) -> str:
-    """In what two identities differ, for an error."""
-    parts = []
-    for one, other in ((found.model, asked.model), (found.settings, asked.settings)):
-        before, now = asdict(one), asdict(other)
-        parts += [
-            f"{name} {str(before[name])[:40]}, not {str(now[name])[:40]}"
-            for name in before
-            if name in _TELLING and before[name] != now[name]
-        ]
-    return "; ".join(parts) or "made by another version of ntvep's definitions"
-
-
+_OTHER = "made by another version of ntvep's definitions"
 _TELLING = (
     "weights_sha256",
     "vocabulary_sha256",

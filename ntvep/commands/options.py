@@ -30,7 +30,7 @@ class Options:
         layer: of the embeddings: ``last``, or a number from 0.
         pool: what an embedding averages: ``mean`` or ``mean_cls``.
         device: auto, cpu, cuda, mps; a GPU as cuda:1; or several as cuda:0,cuda:1.
-        precision: auto, fp32, tf32, fp16 or bf16.
+        precision: auto, fp32, tf32, fp16, bf16 or mixed.
         batch_size: passes in a batch; None finds one.
         deterministic: on a GPU too, no bit of a score depends on what else is scored.
         threads: CPU threads of the model; None leaves torch's choice.

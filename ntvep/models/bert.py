@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from ntvep.errors import ModelError
 from ntvep.models.family import Config, Shapes, TensorMap
 from ntvep.models.folder import checked_numbers
-from ntvep.models.nt import Product, Rotary, rotate
+from ntvep.models.layers import Product, hold
+from ntvep.models.nt import Rotary, rotate
 from ntvep.objectives import Objective
 
 # Bounds far beyond every published model: what is outside is a damaged or hostile config.json, and
@@ -277,11 +278,9 @@ class MaskedTransformer(nn.Module):
         logits: Float32[Tensor, "row vocab"] = self.head(rows)
         return logits
 
-    def in_precision(self, precision: torch.dtype) -> "MaskedTransformer":
+    def in_precision(self, precision: torch.dtype, spare: float = 0.0) -> "MaskedTransformer":
         """Hold the matrices of the blocks in a precision; embeddings, norms, sums and head keep."""
-        for module in self.blocks.modules():
-            if isinstance(module, Product):
-                module.to(precision)
+        hold(self.blocks, precision, spare)
         return self
 
 

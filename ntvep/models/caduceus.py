@@ -25,8 +25,7 @@ from ntvep.models.characters import CHARACTERS_SHA256, character_tokenizer
 from ntvep.models.expected import check_config, check_small, refused
 from ntvep.models.family import Config, Family, Shapes, TensorMap
 from ntvep.models.folder import parse_json, read_text
-from ntvep.models.layers import causal_depthwise
-from ntvep.models.nt import Product
+from ntvep.models.layers import Product, causal_depthwise, hold
 from ntvep.models.scan import selective_scan
 from ntvep.tokenizers.base import Base, base_tokenizer
 
@@ -188,11 +187,9 @@ class Caduceus(nn.Module):
         first, second = rows.chunk(2, dim=-1)
         return (first @ words.T + second.flip(-1) @ words[self.complement].T).float()
 
-    def in_precision(self, dtype: torch.dtype) -> "Caduceus":
+    def in_precision(self, dtype: torch.dtype, spare: float = 0.0) -> "Caduceus":
         """Hold the outer projections of the blocks in ``dtype``; all else stays float32."""
-        for module in self.blocks.modules():
-            if isinstance(module, Product):
-                module.to(dtype)
+        hold(self.blocks, dtype, spare)
         return self
 
 

@@ -26,7 +26,11 @@ PRECISIONS = {
     "tf32": torch.float32,
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
+    "mixed": torch.bfloat16,
 }
+# Share of the first blocks whose products stay in float32.
+SPARED = {"mixed": 0.5}
+_CPU_FLAGS = Path("/proc/cpuinfo")
 
 
 class _BusyError(Exception):
@@ -147,24 +151,45 @@ def claim(gpus: Sequence[str], folder: Path, numbers: Sequence[int]) -> int:
     raise AssertionError
 
 
-def resolve_precision(name: str, device: torch.device, half: str = "fp16") -> str:
-    """The precision for ``--precision``; ``auto`` is ``half`` on CUDA and fp32 elsewhere.
+def multiplies_in_bf16(device: torch.device) -> bool:
+    """Whether it is a CPU with a matrix unit for bfloat16 (AMX), as Linux tells it."""
+    return device.type == "cpu" and _has_amx()
 
-    Products in float16 with float32 sums keep the order of ``llr`` and of every distance: rank
-    correlations with float64 above 0.999 (benchmarks/README.md, "Precision"). bfloat16 takes the
-    same time on these devices and is eight times coarser. A CPU with AVX512-BF16 or AMX is faster
-    in bfloat16, but does not keep every correlation above 0.999, and a cache of scores in fp32
-    would not fit: there it has to be asked for (benchmarks/cpu_precision.py).
+
+@cache
+def _has_amx() -> bool:
+    library: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return library and _CPU_FLAGS.exists() and "amx_bf16" in _CPU_FLAGS.read_text().split()
+
+
+def resolve_precision(
+    name: str, device: torch.device, half: str = "fp16", on_cpu: str = "fp32"
+) -> str:
+    """The precision for ``--precision``.
+
+    ``auto`` is ``half`` on CUDA, ``on_cpu`` on a CPU that multiplies in bfloat16, else fp32. Each
+    keeps the order of ``llr`` and of every distance: rank correlations with float64 or float32
+    above 0.999 (benchmarks/README.md, "Precision" and "bfloat16 on a CPU"). On CUDA devices
+    float16 and bfloat16 take the same time, and bfloat16 is eight times coarser.
+
+    Args:
+        name: as asked for.
+        device: where the model is run.
+        half: what the model takes on CUDA.
+        on_cpu: what it takes on a CPU for which this is faster.
 
     Raises:
         ConfigError: the name is unknown, or the device cannot compute in it.
     """
     if name == "auto":
-        name = half if device.type == "cuda" else "fp32"
+        fast = multiplies_in_bf16(device)
+        name = half if device.type == "cuda" else on_cpu if fast else "fp32"
     if name not in PRECISIONS:
         raise ConfigError(f"--precision is {name!r}; expected one of auto, {', '.join(PRECISIONS)}")
     if name == "tf32" and device.type != "cuda":
         raise ConfigError("--precision tf32: a format of NVIDIA GPUs; use fp32 on this device")
+    if name == "mixed" and device.type != "cpu":
+        raise ConfigError("--precision mixed: made for CPUs; use fp16 or bf16 on this device")
     if device.type == "cuda" and name == "bf16" and not torch.cuda.is_bf16_supported():
         raise ConfigError("--precision bf16: this GPU has no bfloat16; use fp16 or fp32")
     return name

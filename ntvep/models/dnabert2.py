@@ -18,7 +18,7 @@ from ntvep.description import Description
 from ntvep.models import bert
 from ntvep.models.bert import Block, Head, MaskedTransformer, Places
 from ntvep.models.family import Config, Family, Shapes, TensorMap
-from ntvep.models.nt import Product
+from ntvep.models.layers import Product
 from ntvep.models.tokenizer_files import check_spelling, read_byte_pairs
 
 TITLE = "DNABERT-2"

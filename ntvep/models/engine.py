@@ -72,6 +72,9 @@ class Engine:
             product, and with it the order of its sums, depends on the number of its rows: on a GPU
             always, on a CPU if they are few. So every batch is filled up to one size, never halved,
             what is asked of single rows is computed one by one, and no states are shared.
+        fills: whether batches are filled up so even if not deterministic. In half precision a CPU's
+            kernels depend on the number of rows even if there are many, and a sum in another order
+            may then be rounded to another number: scores would move in the third digit.
         goes_on: whether a pass may go on from the states of another.
         make_full: makes the same model in float32, for passes that overflow in a narrower format.
         passes_run: how many passes have been run so far.
@@ -82,6 +85,7 @@ class Engine:
     tokenizer: Tokenizer = field(repr=False)
     batch_size: int | None = None
     deterministic: bool = False
+    fills: bool = False
     goes_on: bool = True
     make_full: "Callable[[], Engine] | None" = field(default=None, repr=False)
     passes_run: int = field(default=0, init=False, repr=False)
@@ -243,7 +247,7 @@ class Engine:
         inputs = questions.inputs
         ids = inputs.rows(passes)
         fill = size
-        if not self.deterministic:
+        if not (self.deterministic or self.fills):
             fill = -(-_FEWEST_ROWS // ids.shape[1]) if self.device.type == "cpu" else 0
         batch = self._batch(asked, passes, ids, rows_only, fill)
         children = np.flatnonzero(np.isin(inputs.parent, passes)) if self._shares else passes[:0]

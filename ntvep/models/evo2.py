@@ -26,8 +26,7 @@ from ntvep.errors import ModelError
 from ntvep.models.expected import check_config, check_small, refused
 from ntvep.models.family import Config, Family, Shapes, TensorMap
 from ntvep.models.folder import read_shapes, weight_files
-from ntvep.models.layers import causal_depthwise, long_convolution
-from ntvep.models.nt import Product
+from ntvep.models.layers import Product, causal_depthwise, hold, long_convolution
 from ntvep.tokenizers.base import base_tokenizer
 
 # Of the long filter's [channel state token] array, held at once while it is summed over states.
@@ -231,11 +230,9 @@ class Evo2(nn.Module):
         """Logits of the byte after each row; the output matrix is that of the embeddings."""
         return (rows @ self.words.weight.T).float()
 
-    def in_precision(self, dtype: torch.dtype) -> "Evo2":
+    def in_precision(self, dtype: torch.dtype, spare: float = 0.0) -> "Evo2":
         """Hold the matrices of the blocks in ``dtype``; filters, sums and norms stay float32."""
-        for module in self.blocks.modules():
-            if isinstance(module, Product):
-                module.to(dtype)
+        hold(self.blocks, dtype, spare)
         return self
 
 

@@ -16,6 +16,9 @@ from ntvep.objectives import Objective
 Config = Mapping[str, Any]
 # Published name of a tensor -> its shape.
 Shapes = Mapping[str, tuple[int, ...]]
+# From this width on, products in bfloat16 are worth it on a CPU: that of the smallest Nucleotide
+# Transformer.
+WIDE = 512
 
 
 @runtime_checkable
@@ -57,8 +60,13 @@ class Encoder(Protocol):
         """Logits of rows of the last layer; of a rate model the log rates of A, C, G, T."""
         ...
 
-    def in_precision(self, precision: torch.dtype) -> "Encoder":
-        """Hold the matrices of the blocks in a precision; all else stays in float32."""
+    def in_precision(self, precision: torch.dtype, spare: float = 0.0) -> "Encoder":
+        """Hold the matrices of the blocks in a precision; all else stays in float32.
+
+        Args:
+            precision: of the matrices.
+            spare: share of the first blocks that stay in float32, too.
+        """
         ...
 
 

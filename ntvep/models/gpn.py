@@ -27,7 +27,7 @@ from ntvep.description import Description
 from ntvep.errors import ModelError
 from ntvep.models.family import Config, Family, Shapes, TensorMap
 from ntvep.models.folder import checked_numbers, read_text
-from ntvep.models.nt import Product
+from ntvep.models.layers import Product, hold
 from ntvep.objectives import Objective
 from ntvep.tokenizers.base import base_tokenizer
 
@@ -102,11 +102,9 @@ class _Gpn(nn.Module):
         last = self.last_norm(x)
         return (last if layer in (None, self.layers) else chosen), last
 
-    def in_precision(self, precision: torch.dtype) -> "_Gpn":
+    def in_precision(self, precision: torch.dtype, spare: float = 0.0) -> "_Gpn":
         """Hold the matrices of the layers in a precision; sums, norms and the head stay float32."""
-        for module in self.blocks.modules():
-            if isinstance(module, Product | Convolution):
-                module.to(precision)
+        hold(self.blocks, precision, spare, (Product, Convolution))
         return self
 
 

@@ -19,8 +19,7 @@ from ntvep.description import Description
 from ntvep.models.characters import CHARACTERS_SHA256, character_tokenizer
 from ntvep.models.expected import check_config, check_small
 from ntvep.models.family import Config, Family, Shapes, TensorMap
-from ntvep.models.layers import causal_depthwise, long_convolution
-from ntvep.models.nt import Product
+from ntvep.models.layers import Product, causal_depthwise, hold, long_convolution
 
 # Added to the window of exponential decay, so that no tap is out of reach of the training.
 _FLOOR = 0.05
@@ -124,11 +123,9 @@ class HyenaDNA(nn.Module):
         logits: Tensor = self.head(rows)
         return logits.float()
 
-    def in_precision(self, dtype: torch.dtype) -> "HyenaDNA":
+    def in_precision(self, dtype: torch.dtype, spare: float = 0.0) -> "HyenaDNA":
         """Hold the matrices of the blocks in ``dtype``; filters and convolutions stay float32."""
-        for module in self.blocks.modules():
-            if isinstance(module, Product):
-                module.to(dtype)
+        hold(self.blocks, dtype, spare)
         return self
 
 

@@ -9,7 +9,13 @@ from torch import nn
 from ntvep.description import Description
 from ntvep.errors import ConfigError, ModelError
 from ntvep.models.checkpoint import describe, read_checkpoint
-from ntvep.models.device import PRECISIONS, be_deterministic, resolve_devices, resolve_precision
+from ntvep.models.device import (
+    PRECISIONS,
+    SPARED,
+    be_deterministic,
+    resolve_devices,
+    resolve_precision,
+)
 from ntvep.models.engine import Engine, Fleet
 from ntvep.models.family import Encoder, Family
 from ntvep.models.hub import licence, locate
@@ -58,7 +64,7 @@ def load_model(
     Args:
         model: a folder, a hub id that has been fetched, or ``demo``.
         device: auto, cpu, cuda, mps; a GPU as cuda:1; or several as cuda:0,cuda:1.
-        precision: auto, fp32, tf32, fp16 or bf16.
+        precision: auto, fp32, tf32, fp16, bf16 or mixed.
         batch_size: passes in a batch; None finds one.
         deterministic: no bit of a score may depend on what else is scored; for the whole process.
         threads: CPU threads, for the whole process; None leaves torch's choice.
@@ -77,7 +83,8 @@ def load_model(
         be_deterministic()
     devices, source = resolve_devices(device), locate(model)
     where = devices[0]
-    dtype = resolve_precision(precision, where, describe(source.folder)[1].half)
+    own = describe(source.folder)[1]
+    dtype = resolve_precision(precision, where, own.half, own.on_cpu)
     checkpoint = read_checkpoint(source.folder)
     description = checkpoint.description
     # Copied before it lies on a device, which may have no room for two.
@@ -96,7 +103,7 @@ def load_model(
             )
         return engine_of(again.encoder, description, where, "fp32", batch_size, deterministic)
 
-    if dtype in ("fp16", "bf16"):
+    if PRECISIONS[dtype].itemsize < 4:
         engines[0].make_full = in_float32
     identity = ModelIdentity.of(
         description,
@@ -136,8 +143,11 @@ def engine_of(
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
     if isinstance(encoder, nn.Module):
         encoder.to(where)
-    encoder = encoder.in_precision(PRECISIONS[precision])
+    encoder = encoder.in_precision(PRECISIONS[precision], SPARED.get(precision, 0.0))
     if isinstance(encoder, Native):
         # Before the engine asks what it can share.
         encoder.probe()
-    return Engine(encoder, description.tokenizer, batch_size, deterministic)
+    half_on_cpu = where.type == "cpu" and PRECISIONS[precision].itemsize < 4
+    # Windows of byte pairs have many lengths, each with batches of its own: too many to fill.
+    fills = half_on_cpu and description.tokenizer.kind != "bpe"
+    return Engine(encoder, description.tokenizer, batch_size, deterministic, fills)

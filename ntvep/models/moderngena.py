@@ -19,7 +19,7 @@ from ntvep.models import bert
 from ntvep.models.bert import Block, Head, MaskedTransformer, Places, rotary_tables
 from ntvep.models.family import Config, Family, Shapes, TensorMap
 from ntvep.models.folder import checked_numbers
-from ntvep.models.nt import Product
+from ntvep.models.layers import Product
 from ntvep.models.tokenizer_files import TokenizerFile, read_byte_pairs
 
 TITLE = "ModernGENA (ModernBERT over byte pairs)"

@@ -8,6 +8,7 @@ Rows of one batch all have the same length: nothing is ever padded, so no attent
 """
 
 import logging
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -289,7 +290,7 @@ class Native(nn.Module):
             rows = head(rows)
         return rows.float()
 
-    def in_precision(self, precision: torch.dtype) -> "Native":
+    def in_precision(self, precision: torch.dtype, spare: float = 0.0) -> "Native":
         """Hold the matrices of the blocks in a precision; their inputs and outputs stay float32.
 
         Embeddings, norms, residual sums, attention and the head stay in float32, and so do the
@@ -300,7 +301,8 @@ class Native(nn.Module):
             return self
         from transformers.pytorch_utils import Conv1D
 
-        for name, module in self.blocks.named_modules():
+        first = math.ceil(spare * self.layers)
+        for name, module in self.blocks[first:].named_modules():
             if isinstance(module, nn.Linear | Conv1D) and not name.endswith("dt_proj"):
                 module.to(precision)
                 module.register_forward_pre_hook(_to_weights)

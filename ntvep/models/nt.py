@@ -22,14 +22,17 @@ from torch import Tensor, nn
 
 from ntvep.description import Description
 from ntvep.errors import ModelError
-from ntvep.models.family import Config, Family, Shapes, TensorMap
+from ntvep.models.family import WIDE, Config, Family, Shapes, TensorMap
 from ntvep.models.folder import checked_flags, checked_numbers, read_text
+from ntvep.models.layers import Product, hold
 from ntvep.objectives import Objective
 from ntvep.tokenizers.kmer import Kmers, kmer_tokenizer
 
 # ESM's training masked 15 % of the tokens and replaced 80 % of these by <mask>.
 _MASK_RATIO_IN_TRAINING = 0.15 * 0.8
 _ROTARY_BASE = 10_000.0
+# Of a batch of automatic size on a CPU, twice the usual: states take half as many bytes.
+_HALF_BATCH_TOKENS = 4_096
 
 # Published checkpoints hold these beside the model; they are known, and not used.
 _UNUSED = (
@@ -159,14 +162,6 @@ def rotate(
     return rotated.to(x.dtype)
 
 
-class Product(nn.Linear):
-    """A linear map that takes its input in the precision of its own weights."""
-
-    def forward(self, x: Float[Tensor, "*rows from"]) -> Float[Tensor, "*rows to"]:
-        """The product, in that precision."""
-        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
-
-
 class Block(nn.Module):
     """One encoder layer: x + attention(norm(x)), then x + feed_forward(norm(x)).
 
@@ -294,14 +289,14 @@ class NucleotideTransformer(nn.Module):
         self.final_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
         self.head = Head(arch)
 
-    def in_precision(self, precision: torch.dtype) -> "NucleotideTransformer":
+    def in_precision(self, precision: torch.dtype, spare: float = 0.0) -> "NucleotideTransformer":
         """Hold the encoder's matrices, which take nearly all of the time, in a precision; itself.
 
         All else stays in float32: embeddings, the sums between blocks, norms, and the head.
         """
-        for module in self.blocks.modules():
-            if isinstance(module, Product):
-                module.to(precision)
+        hold(self.blocks, precision, spare)
+        if precision.itemsize < 4:
+            self.cpu_batch_tokens = _HALF_BATCH_TOKENS
         return self
 
     def embed(self, tokens: Int[Tensor, "pass token"]) -> Float[Tensor, "pass token dim"]:
@@ -443,6 +438,7 @@ def _describe(folder: Path, config: Config) -> Description:
         default_bases=bases,
         trained_bases=bases,
         step=tokenizer.k,
+        on_cpu="mixed" if arch.dim >= WIDE else "fp32",
     )
 
 

@@ -22,7 +22,8 @@ from ntvep.description import Description
 from ntvep.errors import ModelError
 from ntvep.models.expected import check_config, check_small
 from ntvep.models.family import Config, Family, TensorMap
-from ntvep.models.nt import Product, rotary_tables, rotate
+from ntvep.models.layers import Product, hold
+from ntvep.models.nt import rotary_tables, rotate
 from ntvep.models.tokenizer_files import file_sha256, read_vocabulary_json
 from ntvep.tokenizers.base import base_tokenizer
 
@@ -168,11 +169,10 @@ class NTv3(nn.Module):
         logits: Tensor = self.head(_gelu(rows))
         return logits.float()
 
-    def in_precision(self, dtype: torch.dtype) -> "NTv3":
+    def in_precision(self, dtype: torch.dtype, spare: float = 0.0) -> "NTv3":
         """Hold the towers' and the transformer's matrices in ``dtype``; the rest stays float32."""
-        for module in (*self.down.modules(), *self.blocks.modules(), *self.up.modules()):
-            if isinstance(module, Product | Convolution | Pointwise):
-                module.to(dtype)
+        several = (*self.down, *self.blocks, *self.up)
+        hold(several, dtype, spare, (Product, Convolution, Pointwise))
         return self
 
 

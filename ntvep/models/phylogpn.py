@@ -24,8 +24,9 @@ from torch import Tensor, nn
 
 from ntvep.description import Description
 from ntvep.errors import ModelError
-from ntvep.models.family import Config, Family, Shapes, TensorMap
+from ntvep.models.family import WIDE, Config, Family, Shapes, TensorMap
 from ntvep.models.folder import checked_numbers
+from ntvep.models.layers import hold
 from ntvep.objectives import Objective
 from ntvep.tokenizers.base import base_tokenizer
 
@@ -137,11 +138,9 @@ class PhyloGpn(nn.Module):
         rates: Tensor = self.rates(F.gelu(rows)[None])[0]
         return rates
 
-    def in_precision(self, precision: torch.dtype) -> "PhyloGpn":
+    def in_precision(self, precision: torch.dtype, spare: float = 0.0) -> "PhyloGpn":
         """Hold the matrices of the blocks in a precision; sums, norms and the head stay float32."""
-        for module in self.blocks.modules():
-            if isinstance(module, Convolution):
-                module.to(precision)
+        hold(self.blocks, precision, spare, (Convolution,))
         return self
 
 
@@ -211,6 +210,7 @@ def _describe(folder: Path, config: Config) -> Description:
         default_bases=field,
         trained_bases=field,
         field=field,
+        on_cpu="mixed" if found.dim >= WIDE else "fp32",
     )
 
 

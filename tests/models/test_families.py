@@ -515,6 +515,25 @@ def test_half_precision(entry):
     assert 0 < np.abs(found - expected).mean() < entry.half * expected.std()
 
 
+def test_the_first_blocks_can_be_spared_half_precision(entry):
+    def narrow(spare):
+        encoder = read_checkpoint(entry.folder).encoder.in_precision(torch.bfloat16, spare)
+        held = encoder.named_parameters()
+        return {name for name, weight in held if weight.dtype == torch.bfloat16}
+
+    def blocks(names):
+        return {int(re.search(r"\.(\d+)\.", name)[1]) for name in names}
+
+    everything, later = narrow(0.0), narrow(0.5)
+    assert narrow(1.0) == set()
+    assert later < everything
+    if entry.name.startswith("ntv3"):
+        # Its blocks have three lists: the towers' first, whose filters come before all else.
+        assert not any(name.startswith("down.") for name in later)
+    else:
+        assert max(blocks(everything - later)) < min(blocks(later))
+
+
 # --- every tensor and every flag matters ---------------------------------------------------------
 
 

@@ -9,8 +9,11 @@ from packaging.specifiers import SpecifierSet
 from safetensors.torch import load_file, save_file
 
 from ntvep.errors import ConfigError, ModelError
-from ntvep.models.checkpoint import read_checkpoint
+from ntvep.models import device as device_module
+from ntvep.models import nt
+from ntvep.models.checkpoint import describe, read_checkpoint
 from ntvep.models.device import PRECISIONS, be_deterministic, resolve_precision
+from ntvep.models.layers import Product
 from ntvep.models.loaded import load_model
 from ntvep.models.second_opinion import compare, refuse_wrong_transformers
 from tests.conftest import ROOT
@@ -184,12 +187,62 @@ def test_half_precision_is_near_single(folder, precision, bound):
     assert 0 < difference < bound
 
 
-def test_auto_precision():
+@pytest.fixture
+def cpu(monkeypatch, tmp_path):
+    """Give this machine a processor with these flags."""
+
+    def give(flags):
+        described = tmp_path / "cpuinfo"
+        if flags is not None:
+            described.write_text(f"processor : 0\nflags\t\t: fpu {flags} sse\nbogomips : 1\n")
+        monkeypatch.setattr(device_module, "_CPU_FLAGS", described)
+        device_module._has_amx.cache_clear()
+
+    yield give
+    device_module._has_amx.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [(None, "fp32"), ("avx512f amx_int8", "fp32"), ("amx_bf16_not", "fp32"), ("amx_bf16", "mixed")],
+)
+def test_auto_precision(cpu, flags, expected):
+    cpu(flags)
+    assert resolve_precision("auto", torch.device("cpu"), on_cpu="mixed") == expected
     assert resolve_precision("auto", torch.device("cpu")) == "fp32"
-    assert resolve_precision("auto", torch.device("mps")) == "fp32"
-    assert resolve_precision("auto", torch.device("cuda")) == "fp16"
+    assert resolve_precision("auto", torch.device("mps"), on_cpu="mixed") == "fp32"
+    assert resolve_precision("auto", torch.device("cuda"), on_cpu="mixed") == "fp16"
+
+
+def test_a_precision_of_another_device_is_refused():
     with pytest.raises(ConfigError, match="--precision tf32: a format of NVIDIA GPUs"):
         resolve_precision("tf32", torch.device("cpu"))
+    for device in ("cuda", "mps"):
+        with pytest.raises(ConfigError, match="--precision mixed: made for CPUs; use fp16 or bf16"):
+            resolve_precision("mixed", torch.device(device))
+
+
+@pytest.mark.parametrize(("width", "expected"), [(508, "fp32"), (512, "mixed")])
+def test_a_model_as_wide_as_the_published_ones_is_mixed_where_that_is_faster(
+    folder, cpu, width, expected
+):
+    change_config(folder, hidden_size=width, num_attention_heads=2)
+    assert describe(folder)[1].on_cpu == expected
+
+
+def test_a_model_loads_in_what_its_description_says(folder, cpu, monkeypatch):
+    cpu("amx_bf16")
+    monkeypatch.setattr(nt, "WIDE", 1)
+    # A processor that only says so could not.
+    monkeypatch.setattr(Product, "pack", lambda _: None)
+    chosen, asked = (load_model(str(folder), device="cpu", precision=p) for p in ("auto", "fp32"))
+    assert chosen.identity.precision == "mixed"
+    assert asked.identity.precision == "fp32"
+    assert chosen.model.fills
+    assert not asked.model.fills
+    held = [block.qkv.weight.dtype for block in chosen.model.encoder.blocks]
+    assert held == [torch.float32, torch.bfloat16]
+    assert chosen.model.in_float32().encoder.blocks[1].qkv.weight.dtype == torch.float32
 
 
 @pytest.mark.gpu
