@@ -81,6 +81,7 @@ CASES = {
     "nt-50m-1000": Case(_nt("50m"), 6 * 999, 4, 60, is_nt=True),
     "nt-500m-200": Case(_nt("500m"), 6 * 199, 20, 50, is_nt=True),
     "nt-v2-50m-200": Case(_drawn("nt-v2-50m"), 6 * 199, 20, 100),
+    "nt-v2-50m-2048": Case(_drawn("nt-v2-50m"), 6 * 2047, 2, 30),
     "gpn": Case(_drawn("gpn"), None, 10, 60),
     "phylogpn": Case(_drawn("phylogpn"), None, 8, 100),
     "dnabert2": Case(_drawn("dnabert2"), None, 10, 60),

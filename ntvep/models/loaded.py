@@ -148,6 +148,8 @@ def engine_of(
         # Before the engine asks what it can share.
         encoder.probe()
     half_on_cpu = where.type == "cpu" and PRECISIONS[precision].itemsize < 4
-    # Windows of byte pairs have many lengths, each with batches of its own: too many to fill.
-    fills = half_on_cpu and description.tokenizer.kind != "bpe"
+    # Windows of byte pairs and of rate models have many lengths, each with batches of its own: too
+    # many to fill. Causal models share states, which differ with their company anyway.
+    one_length = description.objective == "masked" and description.tokenizer.kind != "bpe"
+    fills = half_on_cpu and one_length
     return Engine(encoder, description.tokenizer, batch_size, deterministic, fills)
